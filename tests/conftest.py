@@ -1,0 +1,5 @@
+"""Fixtures live in ``tests/fix_<subject>.py``; this names them."""
+
+pytest_plugins = [
+    "tests.fix_cluster",
+]
