@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from pra.redact import redact
 Progress = Callable[[], int]
 """Any number that changes while work moves on, for example bytes in a directory."""
 
+_ERROR_LINE = re.compile(r"\b(?:error|fatal|panic):", re.IGNORECASE)
 _TAIL_LINES = 200
 _GRACE_SECONDS = 10.0
 _ENV_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR", "SSL_CERT_FILE", "PGPASSFILE", "PGSSLROOTCERT")
@@ -168,9 +170,15 @@ class Process:
         self._join()
         tail = self.stderr()
         how = f"was ended by signal {-code}" if code < 0 else f"exited with {code}"
-        last = next((line for line in reversed(tail.splitlines()) if line.strip()), "it wrote no message")
-        message = f"{_tool_name(self.popen)} {how}: {last[:400]}"
+        message = f"{_tool_name(self.popen)} {how}: {_telling_line(tail)[:400]}"
         raise ToolError(message, stderr=tail, returncode=code, op=self.op)
+
+
+def _telling_line(tail: str) -> str:
+    """The last line that names an error, else the last that says anything."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.search(line)]
+    return (errors or lines or ["it wrote no message"])[-1]
 
 
 def _tool_name(popen: subprocess.Popen[bytes]) -> str:
