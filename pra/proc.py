@@ -100,11 +100,18 @@ class Process:
     """A started tool whose stderr (and stdout, unless taken) is drained by a thread, tail kept."""
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], op: str, secrets: Sequence[str], *, keep_stdout: bool
+        self,
+        popen: subprocess.Popen[bytes],
+        op: str,
+        secrets: Sequence[str],
+        *,
+        keep_stdout: bool,
+        on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.popen = popen
         self.op = op
         self._secrets = secrets
+        self._on_line = on_line
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._stdout: list[bytes] = []
         self.seen = 0
@@ -115,7 +122,10 @@ class Process:
             self._drain(popen.stdout, self._stdout.append)
 
     def _take_error(self, data: bytes) -> None:
-        self._tail.append(data.decode(errors="replace").rstrip("\n"))
+        line = data.decode(errors="replace").rstrip("\n")
+        self._tail.append(line)
+        if self._on_line is not None:
+            self._on_line(line)
 
     def _drain(self, stream: IO[bytes], take: Callable[[bytes], None]) -> None:
         def loop() -> None:
@@ -237,6 +247,7 @@ class Scope:
         stdout: IO[bytes] | int = subprocess.PIPE,
         stderr: IO[bytes] | int = subprocess.PIPE,
         keep_stdout: bool = True,
+        on_line: Callable[[str], None] | None = None,
     ) -> Process:
         """Start a tool in a process group of its own, with a minimal environment plus ``env``.
 
@@ -275,7 +286,7 @@ class Scope:
             popen = self._spawner.submit(spawn).result()
         except (OSError, RuntimeError) as error:
             raise ToolError(f"cannot start {argv[0]}: {error}", op=op) from None
-        process = Process(popen, op, secrets, keep_stdout=keep_stdout)
+        process = Process(popen, op, secrets, keep_stdout=keep_stdout, on_line=on_line)
         with self._lock:
             if not self.closed:
                 self._processes.append(process)
@@ -301,10 +312,12 @@ class Scope:
         isolated: bool = False,
         secrets: Sequence[str] = (),
         stdin: IO[bytes] | int = subprocess.DEVNULL,
+        on_line: Callable[[str], None] | None = None,
     ) -> Completed:
         """Run a tool to its end.
 
         Args:
+            on_line: Called with every line of stderr, unredacted, on another thread. It must not raise.
             timeout: Seconds it may take in all.
             idle_timeout: Seconds it may take without ``progress`` changing (default: bytes it wrote).
 
@@ -314,7 +327,15 @@ class Scope:
         """
         start = time.monotonic()
         process = self.start(
-            argv, op=op, env=env, cwd=cwd, account=account, isolated=isolated, secrets=secrets, stdin=stdin
+            argv,
+            op=op,
+            env=env,
+            cwd=cwd,
+            account=account,
+            isolated=isolated,
+            secrets=secrets,
+            stdin=stdin,
+            on_line=on_line,
         )
         try:
             self._wait(process, start, timeout, idle_timeout, progress or (lambda: process.seen))

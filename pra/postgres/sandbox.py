@@ -301,7 +301,7 @@ def _initdb(box: Sandbox, locale: Locale, *, durable: bool) -> None:
         raise RestoreError(
             error.message,
             op="create sandbox",
-            hint="The source's locale must exist on this machine (see locale -a), as must the account's rights.",
+            hint="The source's locale must exist on this machine: compare with locale -a.",
         ) from None
 
 

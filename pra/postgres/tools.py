@@ -177,6 +177,7 @@ def dump_argv(
     """``pg_dump`` in directory format: parallel, in the given snapshot, compressed by zstd 1 where it can.
 
     Before 16 pg_dump has no zstd: there it writes plain files (``-Z0``) and our own pipe compresses.
+    Verbose, since "finished item N" is what tells that a file is whole and how far the dump is.
     """
     return (
         tools.path("pg_dump"),
@@ -187,7 +188,7 @@ def dump_argv(
         f"--lock-wait-timeout={lock_wait_ms}",
         "--compress=zstd:1" if tools.major >= 16 else "--compress=0",
         "--no-password",
-        "--create",
+        "--verbose",
         "--quote-all-identifiers",
         f"--dbname={server.dsn}",
     )
