@@ -217,11 +217,12 @@ def restore_argv(
     use_list: Path | None = None,
     no_tablespaces: bool = False,
 ) -> tuple[str, ...]:
-    """``pg_restore`` that stops at the first error."""
+    """``pg_restore`` that stops at the first error; verbose, since that is its only sign of life."""
     return (
         tools.path("pg_restore"),
         f"--jobs={jobs}",
         "--exit-on-error",
+        "--verbose",
         "--no-password",
         f"--dbname={server.dsn}",
         *(("--create",) if create else ()),

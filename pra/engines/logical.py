@@ -1,0 +1,329 @@
+"""The logical engine, reading side: one snapshot, dumped and fingerprinted at the same time.
+
+The way of the data::
+
+    snapshot ─┬─ pg_dump -Fd (parallel) ─ files ─ volumes ─┐
+              ├─ fingerprint, definitions ─ document ──────┼─ seal (zstd, age, hash) ─ spool ─ publishers
+              └─ pg_dumpall --globals-only ────────────────┘
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+
+from pra.engines.pack import Packer
+from pra.engines.snapshot import Snapshot, hold_snapshot
+from pra.errors import PostgresError, PraError, RightsError, ToolError, ToolTimeout
+from pra.manifest import Extension
+from pra.model import StoredObject
+from pra.postgres import fingerprint as fp
+from pra.postgres.connect import Connection, Server
+from pra.postgres.facts import may_read_passwords, read_extensions, read_roles
+from pra.postgres.tools import Tools, dump_argv, globals_argv
+from pra.proc import Scope
+from pra.storage.pipe import seal
+from pra.storage.spool import Attempt
+from pra.timing import Clock, Timeline, utc_now
+
+GLOBALS = "globals.sql"
+FINGERPRINT = "fingerprint.json"
+DUMP = re.compile(r"dump-\d{4}\.tar\.zst(\.age)?")
+_FINISHED = re.compile(r"finished item (\d+) TABLE DATA ")
+_IDLE_SECONDS = 900.0
+
+Report = Callable[[str, int, int], None]
+"""Called with a phase, how much of it is done, and how much there is (bytes or items; 0 when unknown)."""
+
+
+def no_report(phase: str, done: int, total: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read and how.
+
+    Attributes:
+        work: A 0700 folder for the plaintext dump; emptied afterwards.
+        lock_wait: Longest wait of `pg_dump` for a table's lock, so that it never queues production.
+        longest_snapshot: After this the reading is ended: an old snapshot holds back vacuum.
+    """
+
+    server: Server
+    tools: Tools
+    depth: Literal["digest", "counts"]
+    jobs: int
+    lock_wait: timedelta
+    longest_snapshot: timedelta
+    recipients: tuple[str, ...]
+    work: Path
+    scope: Scope = field(repr=False)
+    timeline: Timeline = field(repr=False)
+    clock: Clock = utc_now
+    report: Report = no_report
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was read in one snapshot and now lies sealed in the spool."""
+
+    taken_at: datetime
+    read_finished_at: datetime
+    snapshot: str
+    objects: tuple[StoredObject, ...]
+    fingerprint: fp.Fingerprint
+    fingerprint_sha256: str
+    extensions: tuple[Extension, ...]
+    roles: tuple[str, ...]
+    passwords: bool
+    warnings: tuple[str, ...]
+
+
+def take(job: Job, attempt: Attempt) -> Taken:
+    """Read the database once, at one instant, into the attempt's spool.
+
+    Raises:
+        RightsError: The role may not read something; the message names it.
+        PostgresError: The server ended the work; transient when a second try can help.
+        ToolError, StorageError, SpaceError: A tool or the spool failed.
+    """
+    directory = job.work / "dump"
+    if directory.exists():
+        shutil.rmtree(directory)
+    job.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    packer = Packer(directory, attempt, recipients=job.recipients, workers=max(1, job.jobs))
+    try:
+        with job.server.connect() as before:
+            sequences = fp.read_sequences(before)
+            passwords = may_read_passwords(before)
+        with hold_snapshot(job.server) as snapshot:
+            reading = _Reading(job, snapshot, directory, packer)
+            fingerprint = reading.run(sequences, passwords)
+            extensions = read_extensions(snapshot.connection)
+            roles = read_roles(snapshot.connection)
+            snapshot.check_alive()
+        read_finished_at = job.clock()
+        with job.timeline.phase("seal"):
+            document = fingerprint.to_json()
+            extras = [
+                _seal(attempt, job, GLOBALS, (job.work / GLOBALS).read_bytes()),
+                _seal(attempt, job, FINGERPRINT, document),
+            ]
+            objects = packer.finish()
+    except BaseException:
+        packer.abort()
+        raise
+    finally:
+        shutil.rmtree(job.work, ignore_errors=True)
+    return Taken(
+        taken_at=snapshot.taken_at,
+        read_finished_at=read_finished_at,
+        snapshot=snapshot.xids,
+        objects=(*objects, *extras),
+        fingerprint=fingerprint,
+        fingerprint_sha256=extras[1].plain_sha256,
+        extensions=extensions,
+        roles=roles,
+        passwords=passwords,
+        warnings=reading.warnings(),
+    )
+
+
+def _seal(attempt: Attempt, job: Job, name: str, data: bytes) -> StoredObject:
+    suffix = ".zst.age" if job.recipients else ".zst"
+    stored = seal([data], attempt.path(name + suffix), recipients=job.recipients, level=3)
+    attempt.add(stored)
+    return stored
+
+
+class _Reading:
+    """The parallel part: dump, fingerprint and globals in one snapshot; the first failure ends all."""
+
+    def __init__(self, job: Job, snapshot: Snapshot, directory: Path, packer: Packer) -> None:
+        self._job = job
+        self._snapshot = snapshot
+        self._directory = directory
+        self._packer = packer
+        self._scope = Scope()
+        self._lock = threading.Lock()
+        self._connections: list[Connection] = []
+        self._ended = False
+        self._warnings: list[str] = []
+        self._items = 0
+        self._offer_error: PraError | None = None
+
+    def run(self, sequences: tuple[fp.SequenceValue, ...], passwords: bool) -> fp.Fingerprint:
+        watcher = threading.Thread(target=self._follow_outer_scope, name="watch reading", daemon=True)
+        watcher.start()
+        with self._scope, ThreadPoolExecutor(max_workers=3, thread_name_prefix="read") as pool:
+            dump = pool.submit(self._dump)
+            globals_ = pool.submit(self._globals, passwords)
+            fingerprint = pool.submit(self._fingerprint, sequences)
+            futures = [dump, globals_, fingerprint]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((f for f in futures if f in done and f.exception() is not None), None)
+            if failed is not None:
+                self._end()
+            for future in futures if failed is None else [failed, *futures]:
+                future.result()
+            if self._offer_error is not None:
+                raise self._offer_error
+            return fingerprint.result()
+
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._warnings)
+
+    def _follow_outer_scope(self) -> None:
+        while not self._scope.closed:
+            if self._job.scope.closed:
+                self._end()
+                return
+            threading.Event().wait(0.2)
+
+    def _end(self) -> None:
+        """Stop the tools and cancel the statements, so that no thread is left waiting."""
+        self._scope.close()
+        with self._lock:
+            self._ended = True
+            connections = list(self._connections)
+        for connection in connections:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+            connection.close()
+
+    def _connect(self) -> Connection:
+        limit = int(self._job.longest_snapshot.total_seconds())
+        connection = self._job.server.connect(statement_seconds=limit, application="pra fingerprint")
+        with self._lock:
+            if not self._ended:
+                self._connections.append(connection)
+                return connection
+        connection.close()
+        raise PostgresError("the work was stopped", op="take fingerprint")
+
+    def _fingerprint(self, sequences: tuple[fp.SequenceValue, ...]) -> fp.Fingerprint:
+        job = self._job
+        with job.timeline.phase("fingerprint"):
+            return fp.take(
+                self._connect,
+                self._snapshot.name,
+                job.depth,
+                job.jobs,
+                job.clock,
+                sequences=sequences,
+            )
+
+    def _dump(self) -> None:
+        job = self._job
+        argv = dump_argv(
+            job.tools,
+            job.server,
+            self._directory,
+            snapshot=self._snapshot.name,
+            jobs=job.jobs,
+            lock_wait_ms=int(job.lock_wait.total_seconds() * 1000),
+        )
+        with job.timeline.phase("dump"):
+            self._tool(argv, "dump database", self._directory)
+
+    def _globals(self, passwords: bool) -> None:
+        argv = globals_argv(self._job.tools, self._job.server, self._job.work / GLOBALS, passwords=passwords)
+        self._tool(argv, "dump globals", self._job.work)
+
+    def _tool(self, argv: tuple[str, ...], op: str, directory: Path) -> None:
+        job = self._job
+        try:
+            self._scope.run(
+                argv,
+                op=op,
+                timeout=job.longest_snapshot.total_seconds(),
+                idle_timeout=_IDLE_SECONDS,
+                progress=lambda: _size(directory) + self._items,
+                env={**job.tools.env(), **job.server.tool_env()},
+                secrets=job.server.secrets,
+                on_line=self._line,
+            )
+        except ToolError as error:
+            raise explain(error, job.server) from None
+
+    def _line(self, line: str) -> None:
+        if match := _FINISHED.search(line):
+            self._items += 1
+            self._job.report("dump", self._items, 0)
+            self._offer(match[1])
+        elif line.strip() and "warning:" in line:
+            self._warnings.append(line.strip()[:300])
+
+    def _offer(self, item: str) -> None:
+        """Hand a finished table's file to the packer; large ones are sealed while the dump goes on."""
+        for suffix in (".dat.zst", ".dat"):
+            if (self._directory / f"{item}{suffix}").exists():
+                try:
+                    self._packer.offer(f"{item}{suffix}")
+                except (OSError, PraError) as error:
+                    self._offer_error = PostgresError(f"a dumped file was lost: {error}", op="pack volume")
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for path in directory.glob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+_DENIED = re.compile(r"permission denied for (?:table|sequence|view|materialized view|relation|schema) (\S+)")
+_LOST = re.compile(
+    r"server closed the connection|terminating connection|could not connect|connection to server .* failed"
+    r"|the database system is (?:starting up|shutting down|in recovery)|invalid snapshot identifier"
+    r"|could not receive data|SSL connection has been closed|snapshot .* does not exist",
+    re.IGNORECASE,
+)
+
+
+def explain(error: ToolError, server: Server) -> PraError:
+    """Say what a failed `pg_dump` means, what to do, and whether a second try can help."""
+    if isinstance(error, ToolTimeout):
+        return error
+    text = error.stderr or error.message
+    if denied := _DENIED.search(text):
+        name = denied[1].strip(";")
+        user = server.words().get("user", "the backup role")
+        return RightsError(
+            f"the role may not read {name}", op=error.op, hint=f"Run: GRANT SELECT ON {name} TO {user};"
+        )
+    if "lock timeout" in text or "could not obtain lock" in text:
+        return PostgresError(
+            "a table's lock could not be had in time",
+            op=error.op,
+            hint="Another session holds it (ALTER TABLE, VACUUM FULL, …): see pg_locks, then run it again.",
+            transient=True,
+        )
+    if "row-level security" in text:
+        return RightsError(
+            "row security hides rows from the role",
+            op=error.op,
+            hint="Give the backup role BYPASSRLS.",
+        )
+    if "No space left" in text:
+        return ToolError(
+            "the disk of the work folder is full",
+            op=error.op,
+            hint="Make room, or move PRA_STATE_DIR to a larger disk.",
+        )
+    if _LOST.search(text) or (error.returncode is not None and error.returncode < 0):
+        return PostgresError(
+            error.message, op=error.op, hint="The server restarted or dropped the connection.", transient=True
+        )
+    return error

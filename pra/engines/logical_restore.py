@@ -1,0 +1,293 @@
+"""The logical engine, writing side: fetched volumes become a database again.
+
+Every error of `pg_restore` is an error. What is left out is decided beforehand, by name and with its
+reason: data of materialized views is refreshed one by one at the end, since a view over a foreign
+server cannot be refreshed without a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pra.engines.logical import DUMP, FINGERPRINT, GLOBALS, Report, no_report
+from pra.engines.pack import unpack
+from pra.errors import IntegrityError, RestoreError, ToolError
+from pra.manifest import Manifest
+from pra.model import StoredObject
+from pra.postgres.connect import Connection, Server, first_line
+from pra.postgres.fingerprint import Fingerprint
+from pra.postgres.tools import Tools, analyze_argv, psql_argv, restore_argv
+from pra.proc import Scope
+from pra.storage.base import Storage
+from pra.storage.pipe import unseal
+
+RESTORE_SECONDS = 24 * 3600.0
+# pg_restore is silent while one index is built; this bounds a hang, not an index.
+_IDLE_SECONDS = 2 * 3600.0
+_CREATE_ROLE = re.compile(r'^CREATE ROLE ("(?:[^"]|"")+"|[^\s;]+);$')
+_CREATE_TABLESPACE = re.compile(r"^(CREATE TABLESPACE .+ LOCATION) '(?:[^']|'')*';$")
+_REFRESH = " MATERIALIZED VIEW DATA "
+_DIALS_OUT = (" USER MAPPING ", " SUBSCRIPTION ")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A backup's content on this machine, in clear, inside a 0700 folder."""
+
+    directory: Path
+    fingerprint: Fingerprint
+    bytes: int
+
+    @property
+    def dump(self) -> Path:
+        return self.directory / "dump"
+
+    @property
+    def globals(self) -> Path:
+        return self.directory / GLOBALS
+
+
+def fetch(
+    storage: Storage,
+    key_of: Callable[[str], str],
+    manifest: Manifest,
+    directory: Path,
+    *,
+    identities: Sequence[str],
+    jobs: int = 2,
+    report: Report = no_report,
+) -> Fetched:
+    """Bring every object, verify it against the manifest, decrypt and unpack it.
+
+    Args:
+        key_of: Gives an object's key from its name.
+        directory: An existing 0700 folder.
+
+    Raises:
+        IntegrityError: An object is not what was signed; the message names it.
+        DecryptError: No identity opens it.
+    """
+    (directory / "dump").mkdir(mode=0o700)
+    done = [0]
+
+    def one(stored: StoredObject) -> None:
+        with storage.open(key_of(stored.name)) as raw, unseal(raw, stored, identities=identities) as plain:
+            if DUMP.fullmatch(stored.name):
+                unpack(plain, directory / "dump")
+            else:
+                target = directory / stored.name.removesuffix(".age").removesuffix(".zst")
+                with target.open("xb") as sink:
+                    while chunk := plain.read(1 << 20):
+                        sink.write(chunk)
+        done[0] += stored.bytes
+        report("fetch", done[0], manifest.bytes)
+
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="fetch") as pool:
+        for future in [pool.submit(one, stored) for stored in manifest.objects]:
+            future.result()
+    return Fetched(directory, _read_fingerprint(directory / FINGERPRINT, manifest), manifest.bytes)
+
+
+def _read_fingerprint(path: Path, manifest: Manifest) -> Fingerprint:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError("the backup holds no fingerprint", op="fetch backup") from None
+    if hashlib.sha256(data).hexdigest() != manifest.fingerprint.sha256:
+        raise IntegrityError("the fingerprint is not the one the manifest names", op="fetch backup")
+    return Fingerprint.from_json(data)
+
+
+@dataclass
+class Restored:
+    """What came of a restore. ``unrefreshed`` maps a materialized view to why it has no data."""
+
+    server: Server
+    unrefreshed: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restore:
+    """One restore into one server."""
+
+    fetched: Fetched
+    manifest: Manifest
+    server: Server
+    tools: Tools
+    scope: Scope = field(repr=False)
+    jobs: int = 2
+    report: Report = no_report
+
+    def _run(self, argv: Sequence[str], op: str, on_line: Callable[[str], None] | None = None) -> None:
+        self.scope.run(
+            argv,
+            op=op,
+            timeout=RESTORE_SECONDS,
+            idle_timeout=_IDLE_SECONDS,
+            env={**self.tools.env(), **self.server.tool_env()},
+            secrets=self.server.secrets,
+            on_line=on_line,
+        )
+
+    def apply_globals(self, *, in_place_tablespaces: bool, existing: frozenset[str]) -> None:
+        """Create roles, memberships, settings and tablespaces; roles in ``existing`` are left as they are."""
+        text = self.fetched.globals.read_text()
+        prepared = self.fetched.directory / "globals-prepared.sql"
+        prepared.write_text(
+            prepare_globals(text, existing=existing, in_place_tablespaces=in_place_tablespaces)
+        )
+        self._run(psql_argv(self.tools, self.server, prepared), "restore roles")
+        prepared.unlink()
+
+    def load(self, *, create: bool, network: bool, tablespaces: bool = True) -> Restored:
+        """Run `pg_restore`, refresh materialized views, and say what was left out.
+
+        Args:
+            create: Create the database under its own name (``server`` then names a maintenance database).
+            network: Whether the server may reach others; without isolation, what dials out is left out.
+        """
+        listing = self._listing(create=create)
+        keep, left_out, refresh = plan_listing(listing, network=network)
+        chosen = self.fetched.directory / "restore.list"
+        chosen.write_text("\n".join(keep) + "\n")
+        finished = [0]
+
+        def follow(line: str) -> None:
+            if "finished item" in line:
+                finished[0] += 1
+                self.report("restore", finished[0], len(keep))
+
+        self._run(
+            restore_argv(
+                self.tools,
+                self.server,
+                self.fetched.dump,
+                jobs=self.jobs,
+                create=create,
+                use_list=chosen,
+                no_tablespaces=not tablespaces,
+            ),
+            "restore database",
+            follow,
+        )
+        target = self.server.with_database(self.manifest.database) if create else self.server
+        unrefreshed = _refresh(target, refresh) if refresh else {}
+        return Restored(target, unrefreshed, left_out)
+
+    def _listing(self, *, create: bool) -> list[str]:
+        argv = [
+            self.tools.path("pg_restore"),
+            "--list",
+            *(["--create"] if create else []),
+            str(self.fetched.dump),
+        ]
+        try:
+            done = self.scope.run(argv, op="read archive", timeout=600, env=self.tools.env())
+        except ToolError as error:
+            raise RestoreError(error.message, op=error.op) from None
+        return done.stdout.splitlines()
+
+    def analyze(self, target: Server) -> None:
+        """Rebuild planner statistics: a database without them answers, but not in time."""
+        self.scope.run(
+            analyze_argv(self.tools, target, jobs=self.jobs),
+            op="rebuild statistics",
+            timeout=RESTORE_SECONDS,
+            env={**self.tools.env(), **target.tool_env()},
+            secrets=target.secrets,
+        )
+
+
+def prepare_globals(text: str, *, existing: frozenset[str], in_place_tablespaces: bool) -> str:
+    """Drop ``CREATE ROLE`` of roles that exist, and give tablespaces a place below the data directory.
+
+    Example: with ``existing={"postgres"}``, ``CREATE ROLE "postgres";`` goes, ``ALTER ROLE`` stays.
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        if (role := _CREATE_ROLE.match(line)) and _unquote(role[1]) in existing:
+            continue
+        if in_place_tablespaces and (space := _CREATE_TABLESPACE.match(line)):
+            line = f"{space[1]} '';"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _unquote(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def plan_listing(
+    listing: Sequence[str], *, network: bool
+) -> tuple[list[str], tuple[str, ...], list[tuple[str, str]]]:
+    """Split an archive's table of contents: what to restore, what to leave out, which views to refresh.
+
+    Args:
+        listing: Lines of ``pg_restore --list``.
+        network: The server can reach the network: mappings, subscriptions and refreshes stay out.
+    """
+    keep: list[str] = []
+    left_out: list[str] = []
+    refresh: list[tuple[str, str]] = []
+    for line in listing:
+        if line.startswith(";") or not line.strip():
+            continue
+        if _REFRESH in line:
+            name = line.split(_REFRESH, 1)[1].rsplit(" ", 1)[0]
+            if network:
+                left_out.append(f"data of materialized view {name}")
+            else:
+                refresh.append(_split_name(name))
+        elif network and any(mark in line for mark in _DIALS_OUT):
+            left_out.append(line.split(" ", 3)[-1].strip())
+        else:
+            keep.append(line)
+    return keep, tuple(left_out), refresh
+
+
+def _split_name(text: str) -> tuple[str, str]:
+    schema, _, name = text.partition(" ")
+    return schema, name
+
+
+def _refresh(server: Server, views: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Refresh in the archive's order, which follows dependencies.
+
+    A view that cannot reach a foreign server is named with its reason; any other failure is an error.
+    """
+    unrefreshed: dict[str, str] = {}
+    with server.connect(statement_seconds=0) as connection:
+        for schema, name in _resolve(connection, views):
+            command = sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name))
+            try:
+                connection.execute(command)
+            except psycopg.Error as error:
+                state = error.sqlstate or ""
+                # 08: connection exceptions, HV: foreign-data wrapper errors, 55000: a view it needs is empty.
+                if state.startswith(("08", "HV")) or (state == "55000" and unrefreshed):
+                    unrefreshed[f"{schema}.{name}"] = "it reads from another server, which cannot be reached"
+                    continue
+                raise RestoreError(
+                    f"materialized view {schema}.{name} cannot be refreshed: {first_line(error)}",
+                    op="restore database",
+                ) from None
+    return unrefreshed
+
+
+def _resolve(connection: Connection, views: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The archive lists "schema name" without quotes; names with spaces are settled by the catalogue."""
+    rows = connection.execute(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'"
+    ).fetchall()
+    known = {f"{schema} {name}": (schema, name) for schema, name in rows}
+    return [known.get(f"{schema} {name}", (schema, name)) for schema, name in views]
