@@ -1,0 +1,99 @@
+"""The recovery sheet: on paper, everything needed to restore on an empty host without this software."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pra.timing import to_iso
+
+
+@dataclass(frozen=True)
+class RepositoryAccess:
+    """How to reach one repository. Its secret access key is never on the sheet: it is written in by hand."""
+
+    name: str
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+
+
+_LAYOUT = ("TARGET/backups/ID/manifest.json", "TARGET/backups/ID/objects/")
+# One command a line; what stands in capitals is to be replaced. Tested against real tools.
+_BY_HAND = (
+    "age -d -i identity.txt OBJECT.tar.zst.age | zstd -d | tar -x -C DIRECTORY",
+    "age -d -i identity.txt OBJECT.sql.zst.age | zstd -d > OBJECT.sql",
+    "psql -d postgres -f globals.sql",
+    "createdb -T template0 NEWDATABASE",
+    "pg_restore --exit-on-error -j 4 -d NEWDATABASE DIRECTORY",
+    "vacuumdb --analyze-only -d NEWDATABASE",
+)
+
+
+def key_sheet(
+    *,
+    identities: Sequence[str],
+    public_keys: Sequence[str],
+    repositories: Sequence[RepositoryAccess],
+    targets: Sequence[str],
+    made_at: datetime,
+    translate: Callable[[str], str] = str,
+) -> str:
+    """Render the sheet as plain text, 78 columns except for keys.
+
+    Args:
+        identities: age identities, newest first. They are printed: the sheet is a secret.
+        public_keys: Trusted signing keys, ``ed25519:<base64>``.
+        translate: Looks one English sentence up in the catalogue of messages.
+    """
+    _ = translate
+    lines = [
+        _("RECOVERY SHEET"),
+        "=" * 78,
+        _("Made on {moment}.").format(moment=to_iso(made_at)),
+        _("Whoever holds this sheet can read every backup. Keep it in a safe, on paper, off this site."),
+        _("Print it again after every rotation of keys, and keep the old sheet as long as its backups."),
+        "",
+        *_section(_("Protected databases"), targets),
+    ]
+    for repository in repositories:
+        lines += _section(_("Repository {name}").format(name=repository.name), _access(repository, _))
+    lines += _section(_("age identities, newest first (save them as identity.txt, mode 0600)"), identities)
+    lines += _section(_("Signing keys that are trusted (public)"), public_keys)
+    lines += [
+        *_section(_("Layout of a repository"), _LAYOUT),
+        _("A backup counts only if its manifest.json is there; the newest ID sorts last."),
+        _("The manifest names every object with its size and SHA-256: compare them first (sha256sum)."),
+        "",
+        *_section(_("Restoring by hand (needs age, zstd, tar and PostgreSQL of the same major)"), _BY_HAND),
+        _("globals.sql first, then each database. Passwords of roles may have to be set anew."),
+        "",
+        *_section(
+            _("Restoring with this software"),
+            [
+                _("Install it, write pra.toml with the repositories above, then:"),
+                "install -D -m 600 identity.txt $PRA_STATE_DIR/keys/identity.txt",
+                "pra restore TARGET --into DSN",
+            ],
+        ),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, "-" * min(len(title), 78), *(f"  {line}" for line in lines or ["-"]), ""]
+
+
+def _access(repository: RepositoryAccess, _: Callable[[str], str]) -> list[str]:
+    lines = [f"URL: {repository.url}"]
+    if not repository.url.startswith("s3://"):
+        return lines
+    if repository.endpoint:
+        lines.append(_("Endpoint: {endpoint}").format(endpoint=repository.endpoint))
+    if repository.region:
+        lines.append(_("Region: {region}").format(region=repository.region))
+    lines.append(_("Access key id: {key}").format(key=repository.access_key_id or "_" * 32))
+    lines.append(_("Secret access key (write it in by hand): {blank}").format(blank="_" * 32))
+    return lines
