@@ -1,0 +1,134 @@
+"""The command tree, and the one place where an exception becomes an exit code.
+
+Exit: 0 PASS or OK; 1 FAIL or an error; 2 PARTIAL, or one repository of several failed; 64 wrong usage or
+configuration; 69 no Prefect API or worker where one was asked for; 75 busy; 130/143 signals.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from deployments.cli import keys
+from deployments.cli.output import write_error
+from deployments.cli.session import Globals
+from pra.errors import Interrupted, PraError, UsageError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+app = typer.Typer(
+    name="pra",
+    help="Back up PostgreSQL, and prove it: every backup restored, compared and timed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(keys.app, name="key")
+
+
+class _Stopped(BaseException):
+    """A signal. Not an Exception: what carries on after one repository's error must stop for this."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pra {version('pra')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Instead of pra.toml here or PRA_CONFIG.")
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version and leave."),
+    ] = False,
+) -> None:
+    context.obj = Globals(config)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    for signum in _SIGNALS:
+        signal.signal(signum, _on_signal)
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code; every error has been written by then."""
+    as_json = "--json" in argv
+    try:
+        return _code(typer.main.get_command(app)(args=argv, prog_name="pra", standalone_mode=False))
+    except PraError as error:
+        return _explain(error, as_json)
+    except _Stopped as stopped:
+        return _explain(Interrupted(stopped.signum), as_json)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        return _explain(Interrupted(signal.SIGINT), as_json)
+    except TyperException as error:
+        if not error.format_message():  # no command was given, and the help has been shown
+            return UsageError.exit_code
+        return _explain(_usage(error), as_json)
+    except Exception as error:
+        return _explain(_unexpected(error), as_json)
+
+
+def _code(returned: Any) -> int:
+    return returned if isinstance(returned, int) else 0
+
+
+def _explain(error: PraError, as_json: bool) -> int:
+    write_error(error, as_json=as_json)
+    return error.exit_code
+
+
+def _usage(error: TyperException) -> PraError:
+    message = error.format_message().strip().rstrip(".")
+    hint = "See: pra --help"
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        hint = f"See: {context.command_path} --help"
+    return UsageError(message[:1].lower() + message[1:], op="read command line", hint=hint)
+
+
+def _unexpected(error: Exception) -> PraError:
+    """A mistake of ours. Its text is not shown: it was not written with secrets and row values in mind."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "nowhere"
+    return PraError(
+        f"unexpected {type(error).__name__} in {where}",
+        op="run",
+        hint="This is a mistake in the software: report it with the command and this line.",
+    )
+
+
+def _on_signal(signum: int, _frame: FrameType | None) -> None:
+    # Only the first one interrupts: what is left to do is to end processes and tidy up.
+    for each in _SIGNALS:
+        signal.signal(each, _ignore)
+    raise _Stopped(signum)
+
+
+def _ignore(_signum: int, _frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, a handler is not inherited by the processes that we start."""

@@ -1,0 +1,42 @@
+"""What every command starts from: the settings, the language, and where its words go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments.cli.output import Output
+from pra.messages import translator
+from pra.settings import Settings, load_settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
+TargetArgument = Annotated[
+    str | None, typer.Argument(metavar="[TARGET]", help="Which database; not needed when there is one.")
+]
+
+
+@dataclass(frozen=True)
+class Globals:
+    """Options that stand before the command."""
+
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    settings: Settings
+    out: Output
+
+
+def start(context: typer.Context, *, json: bool) -> Session:
+    """Read the settings.
+
+    Raises:
+        SettingsError: They cannot be used.
+    """
+    options = context.find_object(Globals) or Globals()
+    settings = load_settings(options.config)
+    return Session(settings, Output(json, translator(settings.language)))
