@@ -2,4 +2,5 @@
 
 pytest_plugins = [
     "tests.fix_cluster",
+    "tests.fix_record",
 ]

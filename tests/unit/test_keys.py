@@ -143,8 +143,7 @@ def test_algorithm_other_than_configured_is_refused(tmp_path: Path) -> None:
 
 
 def test_private_key_shows_in_no_text(tmp_path: Path) -> None:
-    for alg in ("ed25519", "hmac-sha256"):
-        signer = Signer(alg, b"\x07" * 32)  # type: ignore[arg-type]
+    for signer in (Signer("ed25519", b"\x07" * 32), Signer("hmac-sha256", b"\x07" * 32)):
         secret = base64.b64encode(b"\x07" * 32).decode()
         shown = f"{signer!r} {signer} {signer.trusted!r} {signer.trusted.text()} {signer.public_key}"
         assert secret not in shown
