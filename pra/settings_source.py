@@ -81,6 +81,8 @@ def overlay(raw: dict[str, Any], variables: Mapping[str, str], model: type[BaseM
         if not name.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith(_NOT_SETTINGS_PREFIX):
             continue
         path = _path_of(name, raw, model)
+        if not variables[name] and _is_secret(_annotation(model, path)):
+            continue  # a line of .env.example that was left as it is
         place = raw
         for key in path[:-1]:
             place = place.setdefault(key, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -386,3 +387,15 @@ def test_a_dump_is_late_by_its_interval_and_its_publication(
     )
     assert (warning is None) is kept
     assert warning is None or "physical" in warning
+
+
+def test_the_examples_that_people_copy_are_accepted(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    toml = (root / "pra.toml.example").read_text()
+    # What is commented out is offered too: it must be right as well.
+    offered = re.sub(r"^# (?=[a-z_]+ +=|\[)", "", toml, flags=re.MULTILINE)
+    for text in (toml, offered):
+        settings = load(tmp_path, text, dotenv=(root / ".env.example").read_text())
+        assert settings.target().name == "akig"
+        assert settings.target().password is None
+    assert settings.sandbox.account == "nobody"
