@@ -291,3 +291,16 @@ def _resolve(connection: Connection, views: Sequence[tuple[str, str]]) -> list[t
     ).fetchall()
     known = {f"{schema} {name}": (schema, name) for schema, name in rows}
     return [known.get(f"{schema} {name}", (schema, name)) for schema, name in views]
+
+
+def clear_maintenance_databases(server: Server, database: str) -> None:
+    """Make room for a backed-up database that bears the name initdb gives to its own."""
+    if database == "postgres":
+        with server.with_database("template1").connect() as connection:
+            connection.execute("DROP DATABASE IF EXISTS postgres")
+
+
+def first_answer(server: Server) -> None:
+    """The service answers: a connection to the restored database reads its catalogue."""
+    with server.connect() as connection:
+        connection.execute("SELECT count(*) FROM pg_catalog.pg_class")

@@ -10,11 +10,8 @@ if the machine died, at the next start (`sweep`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
-import secrets
-import shutil
 import signal
 import tempfile
 import time
@@ -26,11 +23,13 @@ from typing import Protocol
 
 import psycopg
 
+from pra import ephemeral
 from pra.errors import RestoreError, SettingsError, ToolError
 from pra.postgres.connect import Server
 from pra.postgres.tools import Tools, missing_libraries, readable_by
 from pra.proc import Account, Process, Scope, can_isolate
 
+PREFIX = "sb-"
 START_SECONDS = 120
 STOP_SECONDS = 60
 _SOCKET_LIMIT = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
@@ -248,31 +247,26 @@ def open_sandbox(
         tools = readable_by(tools, account)
     if missing := missing_libraries(tools):
         raise RestoreError(f"postgres lacks libraries: {', '.join(missing)}", op="prepare sandbox")
-    home = root / f"sb-{secrets.token_hex(4)}"
-    home.mkdir(mode=0o700)
-    try:
-        with _owner_lock(home):
-            box = Sandbox(
-                home=home,
-                tools=tools,
-                account=account,
-                isolated=can_isolate(),
-                bootstrap_role=locale.bootstrap_role,
-                settings=dict(DURABLE if durable else FAST),
-                scope=scope,
-            )
-            (home / "s").mkdir(mode=0o700)
-            if account is not None:
-                for path in (home, home / "s"):
-                    os.chown(path, account.uid, account.gid)
-            _initdb(box, locale, durable=durable)
-            try:
-                box.start()
-                yield box
-            finally:
-                box.stop()
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with ephemeral.ephemeral(root, PREFIX) as home:
+        box = Sandbox(
+            home=home,
+            tools=tools,
+            account=account,
+            isolated=can_isolate(),
+            bootstrap_role=locale.bootstrap_role,
+            settings=dict(DURABLE if durable else FAST),
+            scope=scope,
+        )
+        (home / "s").mkdir(mode=0o700)
+        if account is not None:
+            for path in (home, home / "s"):
+                os.chown(path, account.uid, account.gid)
+        _initdb(box, locale, durable=durable)
+        try:
+            box.start()
+            yield box
+        finally:
+            box.stop()
 
 
 def _initdb(box: Sandbox, locale: Locale, *, durable: bool) -> None:
@@ -305,31 +299,9 @@ def _initdb(box: Sandbox, locale: Locale, *, durable: bool) -> None:
         ) from None
 
 
-@contextmanager
-def _owner_lock(home: Path) -> Iterator[None]:
-    """Held while the owner lives: the kernel drops it when the owner dies, however it dies."""
-    with (home / "owner.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def sweep(root: Path) -> list[Path]:
     """End and remove sandboxes whose owner is dead. Returns the folders removed."""
-    removed: list[Path] = []
-    for home in sorted(root.glob("sb-*")):
-        lock = home / "owner.lock"
-        try:
-            with lock.open("r+") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue  # its owner lives
-        except OSError:
-            if time.time() - home.stat().st_mtime < START_SECONDS:
-                continue  # just being made
-        _end_postmaster(home / "data")
-        shutil.rmtree(home, ignore_errors=True)
-        removed.append(home)
-    return removed
+    return ephemeral.sweep(root, PREFIX, lambda home: _end_postmaster(home / "data"))
 
 
 def _end_postmaster(data: Path) -> None:

@@ -1,0 +1,355 @@
+"""Backup: preflight → take (snapshot, fingerprint ∥ dump) → publish to every repository → read back → expire.
+
+`take` fills a bounded spool; one `publish` a repository drains it beside it. When `take` fails for a
+passing reason it is tried again under a new id, and the publishers forget the first one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pra.engines import logical
+from pra.errors import PraError, SpaceError, UsageError
+from pra.manifest import FingerprintRef, Manifest, ServerFacts, TableCount, sign
+from pra.model import PublishResult, new_backup_id
+from pra.postgres import rights
+from pra.postgres.connect import Connection
+from pra.postgres.facts import OLDEST_MAJOR, read_facts
+from pra.postgres.tools import Tools, find_tools
+from pra.procedures import expiry
+from pra.procedures.context import Context, exclusive, recipients
+from pra.procedures.publishing import catch_up, publish
+from pra.storage.spool import Spool, sweep
+from pra.timing import Phase, utc_now
+
+PHASES = ("preflight", "take", "publish", "catch up", "expire")
+SPOOL_BYTES = 8 << 30
+TAKE_TRIES = 3
+_FUTURE_TOLERANCE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What preflight found out."""
+
+    facts: ServerFacts
+    tools: Tools
+    previous: Manifest | None
+    gaps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BackupReport:
+    """What one run did. ``ok`` only when every repository holds the backup."""
+
+    backup_id: str
+    target: str
+    kind: str
+    taken_at: datetime
+    bytes: int
+    seconds: float
+    phases: tuple[Phase, ...]
+    repositories: tuple[PublishResult, ...]
+    gaps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    caught_up: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return all(result.ok for result in self.repositories)
+
+    @property
+    def exit_code(self) -> int:
+        """0: every repository; 2: some; 1: none."""
+        if self.ok:
+            return 0
+        return 2 if any(result.ok for result in self.repositories) else 1
+
+
+def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
+    """Find whatever would make the backup fail or be worthless, before production is touched.
+
+    Raises:
+        UsageError: The configuration cannot work; nothing was written.
+        RightsError: The role cannot read everything; the hint has the GRANT.
+        ConnectError, ToolError, SpaceError: As their messages say.
+    """
+    with context.timeline.phase("preflight"):
+        chosen = recipients(context.settings)
+        _ = context.signer
+        sweep(context.folder("spool"), timedelta(0))
+        with context.server.connect() as connection:
+            facts = read_facts(connection)
+            if facts.version_num < OLDEST_MAJOR * 10000:
+                raise UsageError(
+                    f"PostgreSQL {facts.version} is too old",
+                    op="check server",
+                    hint=f"PRA supports {OLDEST_MAJOR} and newer.",
+                )
+            rights.check_pooler(context.server.connect)
+            gaps = _gaps(connection)
+        tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir)
+        previous, unreachable = _previous(context)
+        _check_clock(context, previous)
+        _check_same_server(facts, previous, accept_new_server=accept_new_server)
+        _check_space(context.folder("spool"), facts, previous)
+        warnings = [*unreachable, *([] if chosen else ["backups are not encrypted: recipients is empty"])]
+        return Ready(facts, tools, previous, gaps, tuple(warnings), chosen)
+
+
+def _gaps(connection: Connection) -> tuple[str, ...]:
+    """Blocking gaps raise; silent ones are named in the manifest."""
+    found = rights.gaps(connection)
+    rights.refuse_blocking(found)
+    return tuple(f"{gap.object}: {gap.what}" for gap in found)
+
+
+def _previous(context: Context) -> tuple[Manifest | None, list[str]]:
+    """The newest readable backup in any repository, and what could not be read."""
+    newest: Manifest | None = None
+    problems: list[str] = []
+    for name in context.repositories:
+        try:
+            entries = context.catalog(name).backups()
+        except PraError as error:
+            problems.append(f"repository {name}: {error.message}")
+            continue
+        problems += [f"repository {name}: {e.backup_id}: {e.error}" for e in entries if e.manifest is None]
+        readable = [entry.manifest for entry in entries if entry.manifest is not None]
+        for manifest in readable:
+            if newest is None or manifest.taken_at > newest.taken_at:
+                newest = manifest
+    return newest, problems
+
+
+def _check_clock(context: Context, previous: Manifest | None) -> None:
+    if previous is not None and previous.taken_at > context.clock() + _FUTURE_TOLERANCE:
+        raise UsageError(
+            f"the newest backup, {previous.backup_id}, lies in the future",
+            op="check clock",
+            hint="Correct this machine's clock. If the clock was wrong when that backup was made, remove it.",
+        )
+
+
+def _check_same_server(facts: ServerFacts, previous: Manifest | None, *, accept_new_server: bool) -> None:
+    if previous is None or accept_new_server or not facts.system_identifier:
+        return
+    if previous.server.system_identifier not in ("", facts.system_identifier):
+        raise UsageError(
+            "the server is not the one that earlier backups came from",
+            op="check server",
+            hint=(
+                "If it was rebuilt or restored on purpose, run once with --accept-new-server; "
+                "otherwise give it a target name of its own."
+            ),
+        )
+
+
+def _check_space(folder: Path, facts: ServerFacts, previous: Manifest | None) -> None:
+    import shutil
+
+    # The dump, compressed, and its sealed copy lie side by side for a while. Without a backup to go by,
+    # half the database's size is what compressed dumps of ordinary data stay below.
+    sealed = previous.bytes * 1.2 if previous is not None else facts.database_bytes * 0.5
+    if facts.version_num < 160000:
+        sealed = max(sealed, facts.database_bytes * 0.7)
+    needed = int(2 * sealed) + (64 << 20)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SpaceError(
+            f"{free >> 20} MiB free where {needed >> 20} MiB may be needed",
+            op="check spool",
+            hint=f"Make room below {folder}, or move PRA_STATE_DIR to a larger disk.",
+        )
+
+
+def open_spool(context: Context) -> Spool:
+    """The hand-over between `take` and the publishers of this run."""
+    return Spool(context.folder("spool"), SPOOL_BYTES, list(context.repositories))
+
+
+def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
+    """Read the database into the spool under a new id, and seal the signed manifest there.
+
+    Raises:
+        PraError: Nothing was published; ``transient`` tells whether to call again.
+    """
+    started_at = context.clock()
+    backup_id = new_backup_id(started_at, "full")
+    attempt = spool.open(backup_id)
+    try:
+        with context.timeline.phase("take"):
+            job = logical.Job(
+                server=context.server,
+                tools=ready.tools,
+                depth=context.target.digest,
+                jobs=context.target.jobs,
+                lock_wait=context.target.lock_wait,
+                longest_snapshot=context.target.longest_snapshot,
+                recipients=ready.recipients,
+                work=attempt.work,
+                scope=context.scope,
+                timeline=context.timeline,
+                clock=context.clock,
+                report=context.report,
+            )
+            taken = logical.take(job, attempt)
+        manifest = make_manifest(context, ready, taken, backup_id, started_at)
+        data = sign(manifest, context.signer)
+        attempt.seal(data)
+    except BaseException as error:
+        attempt.abandon(str(error))
+        raise
+    return manifest
+
+
+def make_manifest(
+    context: Context, ready: Ready, taken: logical.Taken, backup_id: str, started_at: datetime
+) -> Manifest:
+    """Describe what was read."""
+    tables = taken.fingerprint.tables
+    gaps = list(ready.gaps)
+    if not taken.passwords and not any("password" in gap for gap in gaps):
+        gaps.append("roles: passwords are not readable by the backup role")
+    return Manifest(
+        target=context.target.name,
+        backup_id=backup_id,
+        engine="logical",
+        kind="full",
+        database=context.server.database,
+        started_at=started_at,
+        taken_at=taken.taken_at,
+        read_finished_at=taken.read_finished_at,
+        finished_at=context.clock(),
+        server=ready.facts,
+        snapshot=taken.snapshot,
+        objects=taken.objects,
+        tables=tuple(TableCount(name=t.identity, rows=t.rows, bytes=t.bytes) for t in tables),
+        fingerprint=FingerprintRef(
+            depth=context.target.digest,
+            sha256=taken.fingerprint_sha256,
+            tables=len(tables),
+            rows=sum(table.rows for table in tables),
+        ),
+        gaps=tuple(gaps),
+        warnings=taken.warnings,
+        extensions=taken.extensions,
+        roles=taken.roles,
+        encryption="age" if ready.recipients else "none",
+        recipients=ready.recipients,
+        tools=f"pg_dump {ready.tools.version}",
+        previous=ready.previous.backup_id if ready.previous is not None else None,
+    )
+
+
+@dataclass
+class _Outcome:
+    results: list[PublishResult] = field(default_factory=list)
+    caught_up: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(context: Context, *, accept_new_server: bool = False) -> BackupReport:
+    """Drive the whole procedure on threads of this process.
+
+    Raises:
+        PraError: The database could not be read. Failures of single repositories are in the report.
+    """
+    start = time.monotonic()
+    with exclusive(context):
+        ready = preflight(context, accept_new_server=accept_new_server)
+        spool = open_spool(context)
+        with ThreadPoolExecutor(len(context.repositories), thread_name_prefix="publish") as pool:
+            publishing = {name: pool.submit(publish, context, spool, name) for name in context.repositories}
+            try:
+                manifest = _take_with_retries(context, ready, spool)
+            finally:
+                spool.close()
+                results = _gather(publishing)
+        outcome = _afterwards(context, results)
+    return make_report(context, manifest, ready, outcome, time.monotonic() - start)
+
+
+def _take_with_retries(context: Context, ready: Ready, spool: Spool) -> Manifest:
+    for attempt in range(1, TAKE_TRIES + 1):
+        try:
+            return take(context, ready, spool)
+        except PraError as error:
+            if not error.transient or attempt == TAKE_TRIES or context.scope.closed:
+                raise
+            time.sleep(min(2.0**attempt, 10))
+    raise AssertionError("unreachable")
+
+
+def _gather(publishing: dict[str, Future[PublishResult]]) -> list[PublishResult]:
+    return [future.result() for future in publishing.values()]
+
+
+def _afterwards(context: Context, results: Sequence[PublishResult]) -> _Outcome:
+    """Catch up and expire, only where this backup has arrived."""
+    outcome = _Outcome(results=list(results))
+    for result in results:
+        if not result.ok:
+            continue
+        outcome.caught_up += _tolerate(context, outcome, "catch up", result.name, catch_up)
+        outcome.expired += _tolerate(context, outcome, "expire", result.name, expiry.expire_names)
+    return outcome
+
+
+def _tolerate(
+    context: Context,
+    outcome: _Outcome,
+    phase: str,
+    repository: str,
+    step: Callable[[Context, str], list[str]],
+) -> list[str]:
+    """House-keeping that fails is said aloud, but a backup that was published stays published."""
+    try:
+        with context.timeline.phase(phase):
+            return step(context, repository)
+    except PraError as error:
+        outcome.warnings.append(f"{phase} in {repository}: {error.message}")
+        return []
+
+
+def make_report(
+    context: Context, manifest: Manifest, ready: Ready, outcome: _Outcome, seconds: float
+) -> BackupReport:
+    return BackupReport(
+        backup_id=manifest.backup_id,
+        target=manifest.target,
+        kind=manifest.kind,
+        taken_at=manifest.taken_at,
+        bytes=manifest.bytes,
+        seconds=seconds,
+        phases=tuple(context.timeline.phases),
+        repositories=tuple(outcome.results),
+        gaps=manifest.gaps,
+        warnings=(*ready.warnings, *manifest.warnings, *outcome.warnings),
+        caught_up=tuple(outcome.caught_up),
+        expired=tuple(outcome.expired),
+    )
+
+
+__all__ = [
+    "PHASES",
+    "BackupReport",
+    "Ready",
+    "exclusive",
+    "make_report",
+    "open_spool",
+    "preflight",
+    "publish",
+    "run",
+    "take",
+    "utc_now",
+]

@@ -1,0 +1,121 @@
+"""What every procedure needs: settings made concrete, once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pra.catalog import Catalog
+from pra.engines.logical import Report, no_report
+from pra.errors import BusyError, NotFoundError, UsageError
+from pra.evidence import EvidenceLog
+from pra.keys import Keyring, Signer, load_keyring, load_signer
+from pra.postgres.connect import Server, one_value
+from pra.proc import Scope
+from pra.settings import Settings, Target
+from pra.storage import open_storage
+from pra.storage.base import Storage
+from pra.timing import Clock, Timeline, utc_now
+
+
+@dataclass
+class Context:
+    """One procedure on one target. Holds handles, never secrets in its repr."""
+
+    settings: Settings
+    target: Target
+    scope: Scope = field(repr=False)
+    clock: Clock = utc_now
+    report: Report = no_report
+    repositories: dict[str, Storage] = field(default_factory=dict, repr=False)
+    timeline: Timeline = field(default_factory=Timeline)
+
+    def __post_init__(self) -> None:
+        if not self.repositories:
+            self.repositories = {
+                repository.name: open_storage(repository)
+                for repository in self.settings.repositories_of(self.target)
+            }
+
+    @cached_property
+    def server(self) -> Server:
+        password = self.target.password
+        return Server.parse(self.target.dsn, password.get_secret_value() if password else None)
+
+    @cached_property
+    def signer(self) -> Signer:
+        return load_signer(self.settings.signing, self.settings.state_dir)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        return load_keyring(self.settings.signing, self.settings.state_dir)
+
+    @cached_property
+    def evidence(self) -> EvidenceLog:
+        return EvidenceLog(
+            list(self.repositories.values()), self.target.name, self.signer, self.keyring, clock=self.clock
+        )
+
+    @property
+    def state_dir(self) -> Path:
+        return self.settings.state_dir
+
+    def storage(self, repository: str) -> Storage:
+        """Raises NotFoundError for a repository that is not one of the target's."""
+        if repository not in self.repositories:
+            raise NotFoundError(
+                f"{self.target.name} has no repository {repository!r}",
+                op="choose repository",
+                hint=f"Name one of: {', '.join(self.repositories)}.",
+            )
+        return self.repositories[repository]
+
+    def catalog(self, repository: str) -> Catalog:
+        return Catalog(self.storage(repository), self.target.name, self.keyring)
+
+    def folder(self, name: str) -> Path:
+        """A 0700 folder below the state directory."""
+        path = self.state_dir / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        return path
+
+
+def recipients(settings: Settings) -> tuple[str, ...]:
+    """The age recipients; empty only when that was written out on purpose.
+
+    Raises:
+        UsageError: ``[encryption]`` was never said.
+    """
+    if settings.encryption.recipients is None:
+        raise UsageError(
+            "no encryption is configured",
+            op="check encryption",
+            hint="Run: pra key make, and put the recipient it prints under [encryption] in pra.toml.",
+        )
+    return tuple(settings.encryption.recipients)
+
+
+@contextmanager
+def exclusive(context: Context) -> Iterator[None]:
+    """Keep two backups of one target apart by an advisory lock on the server itself.
+
+    The lock falls with its connection, so a killed run never leaves it behind.
+
+    Raises:
+        BusyError: Another backup of this target is running.
+    """
+    digest = hashlib.sha256(f"pra backup {context.target.name}".encode()).digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
+    with context.server.connect(application=f"pra backup {context.target.name}") as connection:
+        if not one_value(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", key):
+            raise BusyError(
+                f"another backup of {context.target.name} is running",
+                op="lock target",
+                hint="Wait for it, or look for 'pra backup' in pg_stat_activity.",
+            )
+        yield
