@@ -1,0 +1,288 @@
+"""Row count and content digest of every table, in one snapshot, by several sessions at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from queue import SimpleQueue
+
+import psycopg
+from psycopg import sql
+
+from pra.errors import PostgresError
+from pra.postgres import definitions
+from pra.postgres.comparison import compare, compare_matviews, incomparable
+from pra.postgres.connect import Connection
+from pra.postgres.digest import (
+    LARGE_OBJECT_PAGE_HASH,
+    LARGE_OBJECT_PAGES,
+    LARGE_OBJECT_SIZE_HASH,
+    LARGE_OBJECT_SIZES,
+    Column,
+    Part,
+    Sums,
+    count_sql,
+    digest_sql,
+    parts_of,
+    summed,
+    sums_of,
+)
+from pra.postgres.facts import (
+    SCHEMA_VERSION,
+    Definition,
+    Depth,
+    Difference,
+    Fingerprint,
+    LargeObjects,
+    SequenceValue,
+    TableDigest,
+)
+from pra.postgres.pinned import closing, pinned_session
+from pra.postgres.sequences import compare_sequences, read_sequences
+from pra.timing import Clock, utc_now
+
+__all__ = [
+    "SCHEMA_VERSION", "Definition", "Depth", "Difference", "Fingerprint", "LargeObjects", "SequenceValue",
+    "TableDigest", "compare", "compare_matviews", "compare_sequences", "incomparable", "read_sequences",
+    "take",
+]  # fmt: skip
+
+OP = "fingerprint database"
+SMALLEST_PART = 32 * 1024 * 1024  # bytes: below, starting another scan costs more than it spreads
+
+# Rows that a dump would hold: no system, temporary or foreign tables, no partitioned parents (their leaves are
+# there); tables of extensions only where declared as configuration, and there the rows that it names.
+_TABLES = """
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relispopulated,
+       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int8,
+       coalesce(pg_table_size(c.oid), 0), coalesce(e.condition, ''), e.condition IS NOT NULL,
+       ARRAY(SELECT a.attname::text FROM pg_attribute AS a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+       ARRAY(SELECT a.atttypid::int8 FROM pg_attribute AS a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+       coalesce(m.amname, '') = 'heap'
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_am AS m ON m.oid = c.relam
+LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension) AS e
+     ON e.oid = c.oid
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (e.oid IS NOT NULL OR NOT EXISTS (
+      SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+      AND d.deptype = 'e'))
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+"""
+_DOMAINS = "SELECT oid::int8, typbasetype::int8 FROM pg_type WHERE typtype = 'd'"
+
+
+@dataclass(frozen=True)
+class _Table:
+    schema: str
+    name: str
+    kind: str
+    pages: int
+    bytes: int
+    condition: str
+    columns: tuple[Column, ...]
+    divisible: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One query. ``owner`` is the index of its table; the large objects come after the last table."""
+
+    owner: int
+    weight: int
+    query: sql.Composed
+
+
+def take(
+    conn_factory: Callable[[], Connection],
+    snapshot: str | None = None,
+    depth: Depth = "digest",
+    jobs: int = 2,
+    clock: Clock = utc_now,
+    *,
+    sequences: Sequence[SequenceValue] | None = None,
+    with_definitions: bool = True,
+    lock_wait: timedelta = timedelta(seconds=30),
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fingerprint:
+    """Read a fingerprint.
+
+    Args:
+        conn_factory: Makes sessions of the backup role; ``jobs`` + 1 are open at once, and all are closed.
+        snapshot: An exported snapshot to read in, whose exporter stays open meanwhile; None makes one here.
+        depth: ``counts`` reads no row's content: definitions and counts only.
+        sequences: Read before the dump began; None reads them here, which is right only when no dump runs.
+        lock_wait: How long to queue for a table that somebody else has locked.
+        stop: Set from elsewhere, it cancels the running queries.
+        progress: Told bytes done and bytes in all after each part.
+
+    Raises:
+        RightsError: The role may not read a table, or row security would hide rows.
+        PostgresError: The server refused, was lost, or ``stop`` was set.
+    """
+    started, taken_at = time.monotonic(), clock()
+    with pinned_session(conn_factory, snapshot, lock_wait, OP) as holder:
+        if sequences is None:
+            with closing(conn_factory()) as other:
+                sequences = read_sequences(other)
+        if snapshot is None:
+            snapshot = str(_one(holder, "SELECT pg_export_snapshot()"))
+        tables = _tables(holder)
+        plan = [*_table_jobs(tables, depth, jobs), *_large_object_jobs(holder, depth, len(tables))]
+        with _sessions(conn_factory, snapshot, lock_wait, min(jobs, len(plan))) as workers:
+            sums = _carry_out(plan, workers, stop, progress)
+        found = definitions.read_all(holder) if with_definitions else definitions.Catalogue((), ())
+        digests = [_table_digest(table, sums.get(i), depth) for i, table in enumerate(tables)]
+        return Fingerprint(
+            depth=depth,
+            server_version_num=holder.info.server_version,
+            snapshot=snapshot,
+            visible=str(_one(holder, "SELECT pg_current_snapshot()")),
+            taken_at=taken_at,
+            seconds=time.monotonic() - started,
+            tables=tuple(d for d in digests if not d.kind.startswith("matview")),
+            matviews=tuple(d for d in digests if d.kind.startswith("matview")),
+            large_objects=_large_objects(holder, sums.get(len(tables)), depth),
+            sequences=tuple(sequences),
+            definitions=found.definitions,
+            gaps=found.gaps,
+        )
+
+
+def _one(conn: Connection, query: str) -> object:
+    row = conn.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+@contextmanager
+def _sessions(
+    conn_factory: Callable[[], Connection], snapshot: str, lock_wait: timedelta, number: int
+) -> Iterator[list[Connection]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(pinned_session(conn_factory, snapshot, lock_wait, OP)) for _ in range(number)
+        ]
+
+
+def _tables(conn: Connection) -> list[_Table]:
+    base: dict[int, int] = dict(conn.execute(_DOMAINS).fetchall())
+
+    def resolve(oid: int) -> int:
+        while oid in base:
+            oid = base[oid]
+        return oid
+
+    tables = []
+    for row in conn.execute(_TABLES):
+        _, schema, name, relkind, persistence, populated, pages, size, condition, configured, *rest = row
+        names, types, heap = rest
+        kind = "unlogged" if persistence == "u" else "configuration" if configured else "table"
+        if relkind == "m":
+            kind = "matview" if populated else "matview-unpopulated"
+        columns = tuple(Column(n, resolve(t)) for n, t in zip(names, types, strict=True))
+        tables.append(_Table(schema, name, kind, pages, size, condition, columns, heap and not condition))
+    return tables
+
+
+def _table_jobs(tables: Sequence[_Table], depth: Depth, jobs: int) -> list[_Job]:
+    """One job a table; large ones in parts, so that no worker is left alone with the largest."""
+    share = max(SMALLEST_PART, sum(table.bytes for table in tables) // (jobs * 8))
+    planned = []
+    for i, table in enumerate(tables):
+        if table.kind == "matview-unpopulated":
+            continue
+        parts: tuple[Part, ...] = (Part(),)
+        if jobs > 1 and table.divisible:
+            parts = parts_of(table.pages, table.bytes, share)
+        for part in parts:
+            query = (
+                digest_sql(table.schema, table.name, table.columns, part, table.condition)
+                if depth == "digest"
+                else count_sql(table.schema, table.name, part, table.condition)
+            )
+            planned.append(_Job(i, table.bytes // len(parts), query))
+    return planned
+
+
+def _large_object_jobs(conn: Connection, depth: Depth, owner: int) -> list[_Job]:
+    if depth == "counts" or not _one(conn, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):
+        return []
+    size = int(str(_one(conn, "SELECT pg_table_size('pg_largeobject')")))
+    return [
+        _Job(owner, size, summed(LARGE_OBJECT_PAGE_HASH, LARGE_OBJECT_PAGES)),
+        _Job(owner, size, summed(LARGE_OBJECT_SIZE_HASH, LARGE_OBJECT_SIZES)),
+    ]
+
+
+def _carry_out(
+    plan: Sequence[_Job],
+    workers: Sequence[Connection],
+    stop: threading.Event | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[int, Sums]:
+    """Run the jobs, heaviest first, one at a time per session; the first failure cancels the others."""
+    free: SimpleQueue[Connection] = SimpleQueue()
+    for conn in workers:
+        free.put(conn)
+
+    def run(job: _Job) -> tuple[_Job, Sums]:
+        conn = free.get()
+        try:
+            row = conn.execute(job.query).fetchone()
+        finally:
+            free.put(conn)
+        return job, sums_of(row or (0,))
+
+    totals: dict[int, Sums] = {}
+    done, whole = 0, sum(job.weight for job in plan)
+    with ThreadPoolExecutor(max(1, len(workers)), thread_name_prefix="fingerprint") as pool:
+        waiting: set[Future[tuple[_Job, Sums]]] = {
+            pool.submit(run, job) for job in sorted(plan, key=lambda job: -job.weight)
+        }
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                if stop is not None and stop.is_set():
+                    raise PostgresError("stopped on request", op=OP, transient=True)
+                for future in finished:
+                    job, sums = future.result()
+                    totals[job.owner] = totals.get(job.owner, Sums()) + sums
+                    done += job.weight
+                    if progress is not None:
+                        progress(done, whole)
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            for conn in workers:
+                _cancel(conn)
+            raise
+    return totals
+
+
+def _cancel(conn: Connection) -> None:
+    """Ask the server to end what the session runs. A session already lost has nothing to cancel."""
+    try:
+        conn.cancel_safe(timeout=5)
+    except psycopg.Error:
+        conn.close()
+
+
+def _table_digest(table: _Table, sums: Sums | None, depth: Depth) -> TableDigest:
+    known = sums or Sums()
+    digest = known.hex if depth == "digest" and sums is not None else None
+    return TableDigest(table.schema, table.name, known.rows, digest, table.bytes, table.kind)
+
+
+def _large_objects(conn: Connection, sums: Sums | None, depth: Depth) -> LargeObjects:
+    count = int(str(_one(conn, "SELECT count(*) FROM pg_largeobject_metadata")))
+    return LargeObjects(count, (sums or Sums()).hex if depth == "digest" else None)
