@@ -56,6 +56,7 @@ __all__ = [
     "Target",
     "load_settings",
     "rpo_warning",
+    "settings_file",
 ]
 
 
@@ -111,9 +112,9 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         SettingsError: Anything unknown, malformed, unsafe or missing.
     """
     env = os.environ if env is None else env
-    chosen = path or (Path(env["PRA_CONFIG"]) if env.get("PRA_CONFIG") else None)
-    file = (chosen or Path("pra.toml")).absolute()
-    raw = read_toml(file) if chosen or file.exists() else {}
+    file = settings_file(path, env)
+    said = path is not None or bool(env.get("PRA_CONFIG"))
+    raw = read_toml(file) if said or file.exists() else {}
     refuse_secrets(raw, Settings)
     for section in ("targets", "repositories"):
         if not isinstance(raw.setdefault(section, {}), dict):
@@ -129,6 +130,12 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
     _check_references(settings)
     _make_private(settings.state_dir)
     return settings
+
+
+def settings_file(path: Path | None = None, env: Mapping[str, str] | None = None) -> Path:
+    """The file that ``load_settings`` reads, absolute; it may not exist."""
+    env = os.environ if env is None else env
+    return (path or Path(env.get("PRA_CONFIG") or "pra.toml")).absolute()
 
 
 def rpo_warning(target: Target, interval: timedelta, publish: timedelta = timedelta()) -> str | None:

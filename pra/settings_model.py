@@ -42,6 +42,24 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def dsn_fault(dsn: str, *, allow_plaintext: bool, password_belongs: str) -> tuple[str, str] | None:
+    """What is unsafe about a DSN, and what to do about it; None when nothing is. Never repeats the DSN."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # libpq's own sentence may quote the string, password included.
+        return "is not a PostgreSQL DSN", "Write postgresql://role@host:5432/database."
+    if parts.get("password") is not None:
+        return "holds a password", f"Take it out; {password_belongs}."
+    hidden = "service" in parts and not (parts.get("host") or parts.get("hostaddr"))
+    addresses = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
+    exposed = hidden or not all(_is_local(address) for address in addresses)
+    if exposed and parts.get("sslmode") not in _TLS and not allow_plaintext:
+        hint = "Add ?sslmode=verify-full (at least require), or set the target's allow_plaintext = true."
+        return "leaves this machine without TLS", hint
+    return None
+
+
 class Freshness(Frozen):
     """The newest value of a timestamp column may be at most ``max_age`` older than the backup's snapshot."""
 
@@ -82,26 +100,10 @@ class Target(Frozen):
 
     @model_validator(mode="after")
     def _dsn_is_safe(self) -> Self:
-        try:
-            parts = conninfo_to_dict(self.dsn)
-        except psycopg.ProgrammingError:
-            # libpq's own sentence may quote the string, password included.
-            raise _wrong(
-                "dsn is not a PostgreSQL DSN", "Write postgresql://role@host:5432/database."
-            ) from None
-        if parts.get("password") is not None:
-            raise _wrong(
-                "dsn holds a password",
-                f"Take it out; set {variable(('targets', self.name, 'password'))} or use PGPASSFILE.",
-            )
-        hidden = "service" in parts and not (parts.get("host") or parts.get("hostaddr"))
-        addresses = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
-        exposed = hidden or not all(_is_local(address) for address in addresses)
-        if exposed and parts.get("sslmode") not in _TLS and not self.allow_plaintext:
-            raise _wrong(
-                "dsn leaves this machine without TLS",
-                "Add ?sslmode=verify-full (at least require), or set allow_plaintext = true.",
-            )
+        where = f"set {variable(('targets', self.name, 'password'))} or use PGPASSFILE"
+        fault = dsn_fault(self.dsn, allow_plaintext=self.allow_plaintext, password_belongs=where)
+        if fault is not None:
+            raise _wrong(f"dsn {fault[0]}", fault[1])
         return self
 
 

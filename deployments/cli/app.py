@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import keys
+from deployments.cli import backup, backups, deploy, housekeeping, keys, restore, verify
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
 from pra.errors import Interrupted, PraError, UsageError
@@ -33,7 +33,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("backup")(backup.command)
+app.command("backups")(backups.command)
+app.command("verify")(verify.command)
+app.command("restore")(restore.command)
+app.command("expire")(housekeeping.expire)
+app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")
+app.command("deploy")(deploy.command)
 
 
 class _Stopped(BaseException):

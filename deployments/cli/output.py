@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     SpinnerColumn,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -25,11 +26,13 @@ from rich.table import Table
 
 from pra.errors import PraError
 from pra.messages import Translate
-from pra.timing import format_duration
 
 _COLOURS = {"PASS": "green", "PARTIAL": "yellow", "FAIL": "red"}
 _COLOURS |= {"passed": "green", "skipped": "yellow", "failed": "red", "not_applicable": "dim", "ok": "green"}
 _PLAIN_EVERY_SECONDS = 10.0
+
+Report = Callable[[str, int, int], None]
+"""What a procedure tells of its progress; the same shape as ``pra.engines.logical.Report``."""
 
 
 def write_json(document: Mapping[str, Any]) -> None:
@@ -100,68 +103,54 @@ class Output:
         _console(stderr=self.json).print(table)
 
     @contextmanager
-    def follow(self) -> Iterator[Follower]:
-        """Show long work while it lasts: a bar on a terminal, plain lines elsewhere."""
+    def follow(self) -> Iterator[Report]:
+        """Show long work while it lasts: bars on a terminal, plain lines elsewhere.
+
+        Yields what a procedure's ``report`` takes: phase, how much is done, how much there is (0: unknown).
+        """
         console = _console(stderr=True)
         if not console.is_terminal:
-            yield PlainLines(console)
+            yield _PlainLines(console)
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-            yield Bars(progress)
+            yield _Bars(progress)
 
 
-class Follower:
-    """Told by the procedures what goes on. Called from several threads."""
+class _PlainLines:
+    """One line when a phase begins, one when it is done, and one every ten seconds between."""
 
-    def phase(self, name: str) -> None:
-        raise NotImplementedError
-
-    def done(self, name: str, seconds: float) -> None:
-        raise NotImplementedError
-
-    def bytes(self, name: str, done: int, total: int | None) -> None:
-        raise NotImplementedError
-
-
-class PlainLines(Follower):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._said: dict[str, float] = {}
+        self._finished: set[str] = set()
+        self._lock = threading.Lock()
 
-    def phase(self, name: str) -> None:
-        self._console.print(f"{name} …", highlight=False, markup=False)
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            finished = bool(total) and done >= total
+            due = phase not in self._said or now - self._said[phase] >= _PLAIN_EVERY_SECONDS
+            if not (due or finished) or phase in self._finished:
+                return
+            self._said[phase] = now
+            if finished:
+                self._finished.add(phase)
+            how_far = f"{min(done / total, 1):.0%}" if total else "…"
+            self._console.print(f"{phase}: {how_far}", highlight=False, markup=False)
 
-    def done(self, name: str, seconds: float) -> None:
-        self._console.print(f"{name}: {format_duration(seconds)}", highlight=False, markup=False)
 
-    def bytes(self, name: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now - self._said.setdefault(name, now) < _PLAIN_EVERY_SECONDS:
-            return
-        self._said[name] = now
-        of = f" of {size(total)}" if total else ""
-        self._console.print(f"{name}: {size(done)}{of}", highlight=False, markup=False)
-
-
-class Bars(Follower):
+class _Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
 
-    def phase(self, name: str) -> None:
-        self._tasks.setdefault(name, self._progress.add_task(escape(name), total=None))
-
-    def done(self, name: str, seconds: float) -> None:
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            self._progress.remove_task(task)
-        self._progress.console.print(f"{escape(name)}: {format_duration(seconds)}", highlight=False)
-
-    def bytes(self, name: str, done: int, total: int | None) -> None:
-        if name not in self._tasks:
-            self.phase(name)
-        self._progress.update(self._tasks[name], completed=done, total=total)
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        with self._lock:
+            if phase not in self._tasks:
+                self._tasks[phase] = self._progress.add_task(escape(phase), total=None)
+            self._progress.update(self._tasks[phase], completed=done, total=total or None)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -10,9 +10,12 @@ import typer
 
 from deployments.cli.output import Output
 from pra.messages import translator
-from pra.settings import Settings, load_settings
+from pra.settings import Settings, load_settings, settings_file
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
+FlowOption = Annotated[
+    bool, typer.Option("--flow", help="Through Prefect: start the deployment's run and follow it.")
+]
 TargetArgument = Annotated[
     str | None, typer.Argument(metavar="[TARGET]", help="Which database; not needed when there is one.")
 ]
@@ -27,8 +30,11 @@ class Globals:
 
 @dataclass(frozen=True)
 class Session:
+    """``config`` is the settings' file, absolute; None when there is none."""
+
     settings: Settings
     out: Output
+    config: Path | None
 
 
 def start(context: typer.Context, *, json: bool) -> Session:
@@ -39,4 +45,5 @@ def start(context: typer.Context, *, json: bool) -> Session:
     """
     options = context.find_object(Globals) or Globals()
     settings = load_settings(options.config)
-    return Session(settings, Output(json, translator(settings.language)))
+    file = settings_file(options.config)
+    return Session(settings, Output(json, translator(settings.language)), file if file.exists() else None)

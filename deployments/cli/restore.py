@@ -1,0 +1,139 @@
+"""``pra restore``"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from checks import Checks
+from deployments.cli.output import Output, size
+from deployments.cli.proof import proof_json, show_proof
+from deployments.cli.session import JsonOption, start
+from pra.errors import UsageError
+from pra.proc import Scope
+from pra.procedures import restore
+from pra.procedures.context import Context
+from pra.procedures.destination import Destination
+from pra.procedures.session import choose
+from pra.settings import Target
+from pra.settings_model import dsn_fault
+from pra.timing import format_duration
+
+
+def command(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Whose backup to restore.")],
+    into: Annotated[
+        str,
+        typer.Option(
+            "--into",
+            metavar="DSN|DIR",
+            help="An empty database, or a data directory to create. Password: PGPASSWORD or PGPASSFILE.",
+        ),
+    ],
+    backup: Annotated[str, typer.Option("--backup", metavar="newest|ID", help="Which backup.")] = "newest",
+    repository: Annotated[
+        str | None, typer.Option("--repository", metavar="NAME", help="Where to read it from.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and restore nothing.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Restore for real, into an empty database or a new data directory; checked and recorded."""
+    session = start(context, json=json)
+    out, chosen = session.out, session.settings.target(target)
+    destination = read_destination(into, chosen)
+    with Scope() as scope, out.follow() as report:
+        work = Context(session.settings, chosen, scope, report=report)
+        choice = choose(work, backup, repository)
+        if dry_run:
+            plan = restore.plan(work, choice, destination)
+        else:
+            done, undertaking = restore.run(work, Checks(), choice, destination)
+    if dry_run:
+        show_plan(out, plan)
+        return 0
+    document = {
+        **proof_json(done),
+        "destination": destination.text,
+        "roles_created": undertaking.roles_created,
+    }
+    if not out.result("pra/restore/1", document):
+        show_proof(out, done)
+        _show_roles(out, undertaking.roles_created)
+    return done.verdict.exit_code
+
+
+def read_destination(text: str, target: Target) -> Destination:
+    """Read ``--into``. A password does not belong on a command line: every account here could see it.
+
+    Raises:
+        UsageError: It holds one, is no DSN, or leaves this machine without TLS.
+    """
+    if "://" in text or "=" in text:
+        fault = dsn_fault(
+            text,
+            allow_plaintext=target.allow_plaintext,
+            password_belongs="set PGPASSWORD or use PGPASSFILE",
+        )
+        if fault is not None:
+            raise UsageError(f"--into {fault[0]}", op="read destination", hint=fault[1])
+    return Destination.parse(text, os.environ.get("PGPASSWORD"))
+
+
+def show_plan(out: Output, plan: restore.RestorePlan) -> None:
+    document: dict[str, Any] = {
+        "backup_id": plan.backup_id,
+        "repository": plan.repository,
+        "destination": plan.destination,
+        "bytes": plan.bytes,
+        "database_bytes": plan.database_bytes,
+        "objects": plan.objects,
+        "tables": plan.tables,
+        "rows": plan.rows,
+        "loses_seconds": round(plan.loses_seconds, 3),
+        "steps": list(plan.steps),
+        "gaps": list(plan.gaps),
+    }
+    if out.result("pra/restore-plan/1", document):
+        return
+    _ = out.translate
+    sentence = _("Backup {backup_id} from {repository} into {destination}")
+    out.text(
+        sentence.format(
+            backup_id=escape(plan.backup_id),
+            repository=escape(plan.repository),
+            destination=escape(plan.destination),
+        )
+    )
+    sentence = _("{tables} tables, {rows} rows; {size} to read, {database_size} when restored")
+    out.text(
+        sentence.format(
+            tables=plan.tables,
+            rows=plan.rows,
+            size=size(plan.bytes),
+            database_size=size(plan.database_bytes),
+        )
+    )
+    out.text(
+        _("What happened in the last {duration} will be missing.").format(
+            duration=format_duration(plan.loses_seconds)
+        )
+    )
+    for number, step in enumerate(plan.steps, 1):
+        out.text(f"  {number}. {escape(step)}")
+    for gap in plan.gaps:
+        out.note(f"gap: {gap}")
+
+
+def _show_roles(out: Output, roles: list[str]) -> None:
+    """Roles come back without passwords where the backup role could not read them."""
+    if not roles:
+        return
+    _ = out.translate
+    out.text(_("These roles were created; give each its password:"))
+    for role in roles:
+        quoted = '"' + role.replace('"', '""') + '"'
+        out.text(escape(f"  ALTER ROLE {quoted} PASSWORD '…';"))

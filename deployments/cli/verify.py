@@ -1,0 +1,44 @@
+"""``pra verify``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from checks import Checks
+from deployments.cli.proof import proof_json, show_proof
+from deployments.cli.session import FlowOption, JsonOption, TargetArgument, start
+from deployments.cli.through_flow import follow_flow
+from pra.proc import Scope
+from pra.procedures import verify
+from pra.procedures.context import Context
+
+
+def command(
+    context: typer.Context,
+    target: TargetArgument = None,
+    backup: Annotated[
+        str, typer.Option("--backup", metavar="newest|stalest|ID", help="Which backup to prove.")
+    ] = "newest",
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            "--repository", metavar="NAME", help="Read from here; else the one least recently proven."
+        ),
+    ] = None,
+    flow: FlowOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Restore a backup into a throwaway server, run every check, time it, and sign the proof."""
+    session = start(context, json=json)
+    chosen = session.settings.target(target)
+    if flow:
+        given = {"backup": backup} | ({"repository": repository} if repository else {})
+        return follow_flow(session.out, f"restore-verify/{chosen.name}", given)
+    with Scope() as scope, session.out.follow() as report:
+        work = Context(session.settings, chosen, scope, report=report)
+        done = verify.run(work, Checks(), which=backup, repository=repository)
+    if not session.out.result("pra/verify/1", proof_json(done)):
+        show_proof(session.out, done)
+    return done.verdict.exit_code

@@ -1,0 +1,147 @@
+"""Start a deployment's run and follow it to its end. Loaded only for ``--flow``: it imports Prefect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from pra.errors import PraError, UnavailableError
+
+_POLL_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0
+_VERDICTS = {"Completed": "PASS", "Partial": "PARTIAL", "Fail": "FAIL"}
+_EXIT_CODES = {"PASS": 0, "FAIL": 1, "PARTIAL": 2}
+
+
+@dataclass(frozen=True)
+class FlowRunReport:
+    """How a run ended. ``verdict`` is None when it ended without one (crashed, cancelled, failed)."""
+
+    flow_run_id: UUID
+    name: str
+    deployment: str
+    state: str
+    message: str
+    verdict: str | None
+    seconds: float
+    url: str
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.verdict is None else _EXIT_CODES[self.verdict]
+
+
+def run(
+    deployment: str, parameters: Mapping[str, Any], *, say: Callable[[str], None] = lambda line: None
+) -> FlowRunReport:
+    """Create a run of ``flow/name`` and wait until it is final.
+
+    Args:
+        deployment: For example ``backup/akig``.
+        parameters: What differs from the deployment's own.
+        say: Told each change of state.
+
+    Raises:
+        UnavailableError: No API, no such deployment, or no worker that would run it.
+    """
+    with _connected() as client:
+        found = _find(client, deployment)
+        if found.work_pool_name:
+            _require_worker(client, found.work_pool_name)
+        created = client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+        url = _ui_url(created.id)
+        say(f"flow run {created.name}: {url}")
+        final = _follow(client, created.id, found.work_pool_name, say)
+    return _report(final, deployment, url)
+
+
+def _follow(client: SyncPrefectClient, run_id: UUID, pool: str | None, say: Callable[[str], None]) -> FlowRun:
+    last: str | None = None
+    moved = time.monotonic()
+    while True:
+        flow_run = client.read_flow_run(run_id)
+        state = flow_run.state
+        name = state.name if state else None
+        if state is not None and state.is_final():
+            return flow_run
+        if name != last:
+            say(f"flow run {flow_run.name}: {name}")
+            last, moved = name, time.monotonic()
+        waiting = state is None or state.is_scheduled() or state.is_pending()
+        if waiting and pool and time.monotonic() - moved > _PATIENCE_SECONDS:
+            # Perhaps busy, perhaps gone: only a pool that lost its worker ends the wait.
+            _require_worker(client, pool)
+            moved = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+
+
+def _report(flow_run: FlowRun, deployment: str, url: str) -> FlowRunReport:
+    state = flow_run.state
+    name = state.name or "" if state else ""
+    return FlowRunReport(
+        flow_run_id=flow_run.id,
+        name=flow_run.name,
+        deployment=deployment,
+        state=name,
+        message=(state.message or "") if state else "",
+        verdict=_VERDICTS.get(name),
+        seconds=flow_run.total_run_time.total_seconds(),
+        url=url,
+    )
+
+
+@contextmanager
+def _connected() -> Iterator[SyncPrefectClient]:
+    """A client of the API that is configured; without one Prefect would start a server of its own."""
+    url = get_current_settings().api.url
+    if not url:
+        raise _unavailable("no Prefect API is configured", "Set PREFECT_API_URL, or leave out --flow.")
+    try:
+        reached = httpx.get(f"{url.rstrip('/')}/health", timeout=5).status_code < 500
+    except httpx.HTTPError:
+        reached = False
+    if not reached:
+        raise _unavailable(f"no Prefect API answers at {url}", "Start the server, or leave out --flow.")
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        raise _unavailable(
+            f"the Prefect API failed with {type(error).__name__}", "Look at the run in its UI."
+        ) from error
+
+
+def _find(client: SyncPrefectClient, deployment: str) -> Any:
+    try:
+        return client.read_deployment_by_name(deployment)
+    except ObjectNotFound:
+        raise _unavailable(f"there is no deployment {deployment}", "Register it with: pra deploy") from None
+
+
+def _require_worker(client: SyncPrefectClient, pool: str) -> None:
+    try:
+        status = client.read_work_pool(pool).status
+    except ObjectNotFound:
+        raise _unavailable(f"there is no work pool {pool}", "Register it with: pra deploy") from None
+    if status != WorkPoolStatus.READY:
+        what = "is paused" if status == WorkPoolStatus.PAUSED else "has no worker online"
+        raise _unavailable(f"the work pool {pool} {what}", f"Start one: prefect worker start --pool {pool}")
+
+
+def _ui_url(run_id: UUID) -> str:
+    base = get_current_settings().ui_url or ""
+    return f"{base.rstrip('/')}/runs/flow-run/{run_id}"
+
+
+def _unavailable(message: str, hint: str) -> PraError:
+    return UnavailableError(message, op="start flow run", hint=hint)
