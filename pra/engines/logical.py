@@ -20,8 +20,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-import psycopg
-
 from pra.engines.pack import Packer
 from pra.engines.snapshot import Snapshot, hold_snapshot
 from pra.errors import PostgresError, PraError, RightsError, ToolError, ToolTimeout
@@ -156,9 +154,7 @@ class _Reading:
         self._directory = directory
         self._packer = packer
         self._scope = Scope()
-        self._lock = threading.Lock()
-        self._connections: list[Connection] = []
-        self._ended = False
+        self._stop = threading.Event()
         self._warnings: list[str] = []
         self._items = 0
         self._offer_error: PraError | None = None
@@ -189,28 +185,16 @@ class _Reading:
             if self._job.scope.closed:
                 self._end()
                 return
-            threading.Event().wait(0.2)
+            self._stop.wait(0.2)
 
     def _end(self) -> None:
         """Stop the tools and cancel the statements, so that no thread is left waiting."""
+        self._stop.set()
         self._scope.close()
-        with self._lock:
-            self._ended = True
-            connections = list(self._connections)
-        for connection in connections:
-            with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=5)
-            connection.close()
 
     def _connect(self) -> Connection:
         limit = int(self._job.longest_snapshot.total_seconds())
-        connection = self._job.server.connect(statement_seconds=limit, application="pra fingerprint")
-        with self._lock:
-            if not self._ended:
-                self._connections.append(connection)
-                return connection
-        connection.close()
-        raise PostgresError("the work was stopped", op="take fingerprint")
+        return self._job.server.connect(statement_seconds=limit, application="pra fingerprint")
 
     def _fingerprint(self, sequences: tuple[fp.SequenceValue, ...]) -> fp.Fingerprint:
         job = self._job
@@ -222,6 +206,9 @@ class _Reading:
                 job.jobs,
                 job.clock,
                 sequences=sequences,
+                lock_wait=job.lock_wait,
+                stop=self._stop,
+                progress=lambda done, total: job.report("fingerprint", done, total),
             )
 
     def _dump(self) -> None:

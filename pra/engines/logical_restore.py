@@ -8,7 +8,6 @@ server cannot be refreshed without a network.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from pra.engines.globals import database_statements, globals_of, prepare_globals, tablespaces
 from pra.engines.logical import DUMP, FINGERPRINT, GLOBALS, Report, no_report
 from pra.engines.pack import unpack
 from pra.errors import IntegrityError, RestoreError, ToolError
@@ -32,8 +32,6 @@ from pra.storage.pipe import unseal
 RESTORE_SECONDS = 24 * 3600.0
 # pg_restore is silent while one index is built; this bounds a hang, not an index.
 _IDLE_SECONDS = 2 * 3600.0
-_CREATE_ROLE = re.compile(r'^CREATE ROLE ("(?:[^"]|"")+"|[^\s;]+);$')
-_CREATE_TABLESPACE = re.compile(r"^(CREATE TABLESPACE .+ LOCATION) '(?:[^']|'')*';$")
 _REFRESH = " MATERIALIZED VIEW DATA "
 _DIALS_OUT = (" USER MAPPING ", " SUBSCRIPTION ")
 
@@ -148,6 +146,42 @@ class Restore:
         self._run(psql_argv(self.tools, self.server, prepared), "restore roles")
         prepared.unlink()
 
+    def create_missing_roles(self) -> list[str]:
+        """Create the roles this server lacks, touching none that exists. Returns their names."""
+        with self.server.connect() as connection:
+            rows = connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
+        existing = frozenset(name for (name,) in rows)
+        missing = [role for role in self.manifest.roles if role not in existing]
+        if missing:
+            prepared = self.fetched.directory / "globals-prepared.sql"
+            prepared.write_text(globals_of(self.fetched.globals.read_text(), roles=frozenset(missing)))
+            self._run(psql_argv(self.tools, self.server, prepared), "restore roles")
+            prepared.unlink()
+        return missing
+
+    def missing_tablespaces(self) -> list[str]:
+        """Tablespaces of the backup that this server does not have."""
+        with self.server.connect() as connection:
+            rows = connection.execute("SELECT spcname FROM pg_catalog.pg_tablespace").fetchall()
+        here = {name for (name,) in rows}
+        return [name for name in tablespaces(self.fetched.globals.read_text()) if name not in here]
+
+    def apply_database_settings(self, target: Server) -> None:
+        """``ALTER DATABASE … SET``, comment and grants, which only travel with the database's creation."""
+        argv = [
+            self.tools.path("pg_restore"),
+            "--create",
+            "--section=pre-data",
+            "--file=-",
+            str(self.fetched.dump),
+        ]
+        script = self.scope.run(argv, op="read archive", timeout=600, env=self.tools.env()).stdout
+        wanted = database_statements(script, self.manifest.database, target.database)
+        prepared = self.fetched.directory / "database-settings.sql"
+        prepared.write_text("\n".join(wanted) + "\n")
+        self._run(psql_argv(self.tools, target, prepared), "restore database settings")
+        prepared.unlink()
+
     def load(self, *, create: bool, network: bool, tablespaces: bool = True) -> Restored:
         """Run `pg_restore`, refresh materialized views, and say what was left out.
 
@@ -205,25 +239,6 @@ class Restore:
             env={**self.tools.env(), **target.tool_env()},
             secrets=target.secrets,
         )
-
-
-def prepare_globals(text: str, *, existing: frozenset[str], in_place_tablespaces: bool) -> str:
-    """Drop ``CREATE ROLE`` of roles that exist, and give tablespaces a place below the data directory.
-
-    Example: with ``existing={"postgres"}``, ``CREATE ROLE "postgres";`` goes, ``ALTER ROLE`` stays.
-    """
-    lines: list[str] = []
-    for line in text.splitlines():
-        if (role := _CREATE_ROLE.match(line)) and _unquote(role[1]) in existing:
-            continue
-        if in_place_tablespaces and (space := _CREATE_TABLESPACE.match(line)):
-            line = f"{space[1]} '';"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def _unquote(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def plan_listing(

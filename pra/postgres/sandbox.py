@@ -94,6 +94,7 @@ class Sandbox:
     """A running sandbox; see `open_sandbox`."""
 
     home: Path
+    data: Path
     tools: Tools
     account: Account | None
     isolated: bool
@@ -101,10 +102,6 @@ class Sandbox:
     settings: dict[str, str]
     scope: Scope = field(repr=False)
     process: Process | None = field(default=None, repr=False)
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
 
     @property
     def log(self) -> Path:
@@ -123,6 +120,7 @@ class Sandbox:
         """
         options = [f"{name}={value}" for name, value in {**self.settings, **INERT}.items()]
         options.append(f"unix_socket_directories={self.home / 's'}")
+        options.append(f"hba_file={self.home / 'pg_hba.conf'}")
         argv = [self.tools.path("postgres"), "-D", str(self.data), "-p", str(_PORT)]
         for option in options:
             argv += ["-c", option]
@@ -236,8 +234,13 @@ def open_sandbox(
     root: Path,
     account: Account | None,
     durable: bool = False,
+    data: Path | None = None,
 ) -> Iterator[Sandbox]:
     """A fresh, running server shaped like the source; removed on leaving, whatever happened.
+
+    Args:
+        durable: Settings of a server one keeps (fsync on), for honest timings and real restores.
+        data: Where to put the data directory; when given, it outlives the sandbox.
 
     Raises:
         RestoreError: The cluster cannot be created or started here.
@@ -250,6 +253,7 @@ def open_sandbox(
     with ephemeral.ephemeral(root, PREFIX) as home:
         box = Sandbox(
             home=home,
+            data=data or home / "data",
             tools=tools,
             account=account,
             isolated=can_isolate(),
@@ -258,8 +262,9 @@ def open_sandbox(
             scope=scope,
         )
         (home / "s").mkdir(mode=0o700)
+        (home / "pg_hba.conf").write_text("local all all trust\n")
         if account is not None:
-            for path in (home, home / "s"):
+            for path in (home, home / "s", home / "pg_hba.conf"):
                 os.chown(path, account.uid, account.gid)
         _initdb(box, locale, durable=durable)
         try:
@@ -274,7 +279,10 @@ def _initdb(box: Sandbox, locale: Locale, *, durable: bool) -> None:
         box.tools.path("initdb"),
         f"--pgdata={box.data}",
         f"--username={locale.bootstrap_role}",
-        "--auth=trust",
+        # For whoever starts this data directory later. The sandbox has a file of its own, which trusts
+        # whoever can enter its folder.
+        "--auth-local=peer",
+        "--auth-host=scram-sha-256",
         f"--encoding={locale.encoding}",
         f"--lc-collate={locale.collate}",
         f"--lc-ctype={locale.ctype}",

@@ -6,6 +6,7 @@ passing reason it is tried again under a new id, and the publishers forget the f
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from pra.procedures import expiry
 from pra.procedures.context import Context, exclusive, recipients
 from pra.procedures.publishing import catch_up, publish
 from pra.storage.spool import Spool, sweep
-from pra.timing import Phase, utc_now
+from pra.timing import Phase
 
 PHASES = ("preflight", "take", "publish", "catch up", "expire")
 SPOOL_BYTES = 8 << 30
@@ -154,8 +155,6 @@ def _check_same_server(facts: ServerFacts, previous: Manifest | None, *, accept_
 
 
 def _check_space(folder: Path, facts: ServerFacts, previous: Manifest | None) -> None:
-    import shutil
-
     # The dump, compressed, and its sealed copy lie side by side for a while. Without a backup to go by,
     # half the database's size is what compressed dumps of ordinary data stay below.
     sealed = previous.bytes * 1.2 if previous is not None else facts.database_bytes * 0.5
@@ -351,5 +350,4 @@ __all__ = [
     "publish",
     "run",
     "take",
-    "utc_now",
 ]

@@ -12,16 +12,19 @@ from pra.postgres.connect import Server, one_value
 _RESERVE = 64 << 20
 
 
-def check_space(manifest: Manifest, *, work: Path, data: Path) -> None:
-    """The unpacked dump in ``work``, the database in ``data``; one disk must hold both.
+def check_space(manifest: Manifest, *, work: Path, data: Path | None) -> None:
+    """The unpacked dump in ``work``, the database in ``data``; one disk may have to hold both.
+
+    Args:
+        data: None where the database is on another machine.
 
     Raises:
         SpaceError: It will not fit.
     """
     dump = sum(stored.plain_bytes for stored in manifest.objects)
     database = int(manifest.server.database_bytes * 1.2)
-    needs = [(work, dump), (data, database)]
-    if work.stat().st_dev == data.stat().st_dev:
+    needs = [(work, dump)] if data is None else [(work, dump), (data, database)]
+    if data is not None and work.stat().st_dev == data.stat().st_dev:
         needs = [(data, dump + database)]
     for folder, needed in needs:
         free = shutil.disk_usage(folder).free
@@ -49,7 +52,7 @@ def check_server(server: Server, manifest: Manifest) -> None:
         raise UsageError(
             f"PostgreSQL {version} here lacks extensions: {', '.join(missing)}",
             op="check extensions",
-            hint="Install their packages for this PostgreSQL, or set postgres.bindir to a build that has them.",
+            hint="Install their packages, or set postgres.bindir to a build that has them.",
         )
     if manifest.server.locale_provider == "icu" and not icu:
         raise UsageError(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class Context:
             list(self.repositories.values()), self.target.name, self.signer, self.keyring, clock=self.clock
         )
 
+    def last_proof(self, repository: str) -> datetime | None:
+        """When a backup in this repository was last verified, whatever the verdict."""
+        moments = [proof.at for proof in self.evidence.proofs(repository).values()]
+        return max(moments, default=None)
+
     @property
     def state_dir(self) -> Path:
         return self.settings.state_dir
@@ -75,7 +81,7 @@ class Context:
         return self.repositories[repository]
 
     def catalog(self, repository: str) -> Catalog:
-        return Catalog(self.storage(repository), self.target.name, self.keyring)
+        return Catalog(self.storage(repository), self.target.name, self.keyring, clock=self.clock)
 
     def folder(self, name: str) -> Path:
         """A 0700 folder below the state directory."""

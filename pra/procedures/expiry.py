@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pra.catalog import GcReport
-from pra.errors import PraError, StorageError
+from pra.errors import BusyError, PraError, StorageError
 from pra.leases import hold
+from pra.listing import retention_facts
+from pra.model import Verdict
 from pra.procedures.context import Context
-from pra.retention import BackupFacts, Policy, RetentionPlan, plan
+from pra.retention import Policy, RetentionPlan, plan
 
 LONGEST_BACKUP = timedelta(hours=24)
-"""Longer than any backup may run (``longest_snapshot`` and its publication): younger orphans are left alone."""
+"""Longer than any backup runs, its publication included: younger orphans are left alone."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,10 @@ def policy(context: Context) -> Policy:
 def plan_for(context: Context, repository: str) -> RetentionPlan:
     """Decide, without touching anything: what `--dry-run` prints.
 
-    A manifest that cannot be read keeps its place: it is neither counted nor removed.
+    A backup whose manifest cannot be read takes part with the moment in its id.
     """
-    proofs = context.evidence.proofs()
-    facts = [
-        BackupFacts(
-            backup_id=entry.backup_id,
-            taken_at=entry.manifest.taken_at,
-            parents=entry.manifest.parents,
-            proven=entry.backup_id in proofs and proofs[entry.backup_id].verdict == "PASS",
-        )
-        for entry in context.catalog(repository).backups()
-        if entry.manifest is not None
-    ]
+    proven = [i for i, proof in context.evidence.proofs(repository).items() if proof.verdict == Verdict.PASS]
+    facts = retention_facts(context.catalog(repository).backups(), proven)
     return plan(facts, policy(context), context.clock())
 
 
@@ -68,12 +61,14 @@ def expire(context: Context, repository: str, *, dry_run: bool = False) -> Expir
             try:
                 catalog.delete_backup(expired.backup_id)
                 removed.append(expired.backup_id)
-            except StorageError as error:
-                if error.transient:
+            except (BusyError, StorageError) as error:
+                if error.transient and not isinstance(error, BusyError):
                     raise
                 retained.append(expired.backup_id)
     if removed:
-        context.evidence.append("expiry", {"repository": repository, "removed": removed, "reason": "retention"})
+        context.evidence.append(
+            "expiry", {"repository": repository, "removed": removed, "reason": "retention"}
+        )
     return ExpiryReport(repository, decided, tuple(removed), tuple(retained))
 
 

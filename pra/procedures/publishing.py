@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from pra.catalog import Catalog
-from pra.errors import PraError, StorageError
+from pra.errors import BusyError, PraError, StorageError
 from pra.leases import hold
-from pra.manifest import Manifest, parse_own
-from pra.model import PublishResult, backup_moment
+from pra.manifest import Manifest, read
+from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
 from pra.procedures.expiry import plan_for, policy
 from pra.retention import gfs_end
@@ -22,54 +25,91 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
     The manifest is written only when every object has been read back from the repository itself.
     """
     start = time.monotonic()
-    catalog = context.catalog(repository)
     try:
-        with hold(context.storage(repository), context.target.name, "backup", context.clock):
-            manifest = _drain(context, spool, catalog, repository)
+        with _Publisher(context, repository) as publisher:
+            for event in spool.follow(repository):
+                match event:
+                    case ObjectReady():
+                        publisher.put(event.backup_id, event.object, event.path)
+                        spool.done(repository, event.object.name)
+                    case Abandoned():
+                        publisher.forget(event.backup_id)
+                    case Sealed():
+                        publisher.commit(event.backup_id, event.manifest)
+            manifest = publisher.committed
     except PraError as error:
         spool.leave(repository)
         return PublishResult(repository, False, error.message, error.hint, 0, time.monotonic() - start)
     return PublishResult(repository, True, bytes=manifest.bytes, seconds=time.monotonic() - start)
 
 
-def _drain(context: Context, spool: Spool, catalog: Catalog, repository: str) -> Manifest:
-    committed: Manifest | None = None
-    for event in spool.follow(repository):
-        match event:
-            case ObjectReady():
-                until = retain_until(context, repository, backup_moment(event.backup_id))
-                catalog.publish_object(event.backup_id, event.object, event.path, retain_until=until)
-                spool.done(repository, event.object.name)
-            case Abandoned():
-                _forget(catalog, event.backup_id)
-            case Sealed():
-                manifest = parse_own(event.manifest)
-                with context.timeline.phase(f"read back {repository}"):
-                    until = retain_until(context, repository, manifest.taken_at)
-                    catalog.commit(event.manifest, manifest, retain_until=until)
-                committed = manifest
-    if committed is None:
-        raise StorageError(
-            "nothing was published: the backup was not finished",
-            op=f"publish to {repository}",
-            transient=False,
-        )
-    return committed
+@dataclass
+class _Publisher:
+    """Writes attempts into one repository, under a lease that covers the attempt being written."""
 
+    context: Context
+    repository: str
+    _manifest: Manifest | None = None
+    _lease: ExitStack = field(default_factory=ExitStack)
+    _covered: str = ""
 
-def _forget(catalog: Catalog, backup_id: str) -> None:
-    """Remove an abandoned attempt's objects now; what cannot be removed is left to gc."""
-    try:
-        catalog.delete_backup(backup_id)
-    except StorageError:
-        return  # under Object Lock, or unreachable: gc removes it when it may
+    def __enter__(self) -> _Publisher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lease.close()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.context.catalog(self.repository)
+
+    @property
+    def committed(self) -> Manifest:
+        if self._manifest is None:
+            raise StorageError(
+                "nothing was published: the backup was not finished",
+                op=f"publish to {self.repository}",
+                transient=False,
+            )
+        return self._manifest
+
+    def _cover(self, backup_id: str) -> None:
+        if self._covered == backup_id:
+            return
+        self._lease.close()
+        storage, target = self.context.storage(self.repository), self.context.target.name
+        self._lease.enter_context(hold(storage, target, "backup", self.context.clock, covers=[backup_id]))
+        self._covered = backup_id
+
+    def put(self, backup_id: str, stored: StoredObject, path: Path) -> None:
+        self._cover(backup_id)
+        until = retain_until(self.context, self.repository, backup_moment(backup_id))
+        self.catalog.publish_object(backup_id, stored, path, retain_until=until)
+
+    def commit(self, backup_id: str, data: bytes) -> None:
+        self._cover(backup_id)
+        manifest = read(data, self.context.keyring, target=self.context.target.name, backup_id=backup_id)
+        until = retain_until(self.context, self.repository, backup_moment(backup_id))
+        with self.context.timeline.phase(f"read back {self.repository}"):
+            self.catalog.commit(data, manifest, retain_until=until)
+        self._manifest = manifest
+
+    def forget(self, backup_id: str) -> None:
+        """Remove an abandoned attempt's objects now; what cannot be removed is left to gc."""
+        self._lease.close()
+        self._covered = ""
+        try:
+            self.catalog.delete_backup(backup_id)
+        except (StorageError, BusyError):
+            return  # locked, in use or unreachable: gc removes it when it may
 
 
 def retain_until(context: Context, repository: str, taken_at: datetime) -> datetime | None:
-    """Under Object Lock a backup is locked until its own GFS end."""
+    """Under Object Lock a backup is locked until its own GFS end; elsewhere None."""
     if not context.settings.repositories[repository].object_lock:
         return None
-    return gfs_end(taken_at, policy(context))
+    earlier = [entry.taken_at for entry in context.catalog(repository).backups()]
+    return gfs_end(taken_at, policy(context), [moment for moment in earlier if moment < taken_at])
 
 
 def catch_up(context: Context, repository: str) -> list[str]:
@@ -79,7 +119,7 @@ def catch_up(context: Context, repository: str) -> list[str]:
         StorageError, IntegrityError: A copy could not be made whole; nothing half-copied is visible.
     """
     catalog = context.catalog(repository)
-    here = {entry.backup_id for entry in catalog.backups()}
+    here = catalog.committed()
     copied: list[str] = []
     for other in context.repositories:
         if other == repository:
@@ -88,8 +128,7 @@ def catch_up(context: Context, repository: str) -> list[str]:
         wanted = {kept.backup_id for kept in plan_for(context, other).keep} - here
         for backup_id in sorted(wanted, reverse=True):
             until = retain_until(context, repository, backup_moment(backup_id))
-            with hold(context.storage(repository), context.target.name, "catch up", context.clock):
-                catalog.copy_from(source, backup_id, context.folder("spool"), retain_until=until)
-            here.add(backup_id)
-            copied.append(backup_id)
+            new = catalog.copy_from(source, backup_id, context.folder("spool"), retain_until=until)
+            here.update(new)
+            copied += new
     return copied

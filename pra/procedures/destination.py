@@ -1,0 +1,126 @@
+"""Where a real restore goes: an empty database behind a DSN, or a new data directory."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from pra.errors import RestoreError, UsageError
+from pra.manifest import Manifest
+from pra.postgres.connect import Server, one_value
+from pra.proc import Account
+
+# User objects: anything outside the system's schemas that no extension owns, and large objects.
+_OBJECTS = """
+WITH ours AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+     theirs AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relnamespace IN (SELECT oid FROM ours)
+           AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_class'::regclass AND objid = c.oid))
+     + (SELECT count(*) FROM pg_catalog.pg_proc p WHERE pronamespace IN (SELECT oid FROM ours)
+           AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_proc'::regclass AND objid = p.oid))
+     + (SELECT count(*) FROM pg_catalog.pg_namespace WHERE oid IN (SELECT oid FROM ours) AND nspname <> 'public')
+     + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)
+"""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Exactly one of ``server`` and ``directory`` is set."""
+
+    text: str
+    server: Server | None = None
+    directory: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str, password: str | None = None) -> Destination:
+        """Read ``--into``: a DSN holds ``://`` or ``=``, everything else is a folder.
+
+        Raises:
+            UsageError: Neither.
+        """
+        if "://" in text or "=" in text:
+            server = Server.parse(text, password)
+            return cls(f"database {server.place}", server=server)
+        if not text.strip():
+            raise UsageError("no destination", op="read destination", hint="Give --into a DSN or a folder.")
+        path = Path(text).expanduser().absolute()
+        return cls(f"data directory {path}", directory=path)
+
+
+def check_destination(destination: Destination, manifest: Manifest) -> None:
+    """Refuse whatever is not empty, too old or not writable, before anything is fetched.
+
+    Raises:
+        RestoreError: The destination cannot receive this backup; nothing was touched.
+    """
+    if destination.server is not None:
+        _check_server(destination.server, manifest)
+    if destination.directory is not None:
+        _check_directory(destination.directory)
+
+
+def _check_server(server: Server, manifest: Manifest) -> None:
+    with server.connect() as connection:
+        count = int(one_value(connection, _OBJECTS))
+        version = connection.info.server_version
+        encoding = str(one_value(connection, "SELECT current_setting('server_encoding')"))
+    if count:
+        raise UsageError(
+            f"{server.place} is not empty: it holds {count} objects",
+            op="check destination",
+            hint="Create an empty database (CREATE DATABASE … TEMPLATE template0) and restore into that.",
+        )
+    if version // 10000 < manifest.server.version_num // 10000:
+        raise UsageError(
+            f"the destination is PostgreSQL {version // 10000}, the backup is from {manifest.server.version}",
+            op="check destination",
+            hint="Restore into the same major version, or a newer one.",
+        )
+    if encoding != manifest.server.encoding:
+        raise UsageError(
+            f"the destination's encoding is {encoding}, the backup's is {manifest.server.encoding}",
+            op="check destination",
+            hint=f"CREATE DATABASE … ENCODING '{manifest.server.encoding}' TEMPLATE template0.",
+        )
+
+
+def _check_directory(directory: Path) -> None:
+    if directory.is_symlink() or (
+        directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    ):
+        raise UsageError(
+            f"{directory} is not empty",
+            op="check destination",
+            hint="Name a folder that does not exist yet, or an empty one.",
+        )
+    parent = directory.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UsageError(
+            f"{parent} is not a folder we can write to",
+            op="check destination",
+            hint=f"Create {parent} first.",
+        )
+
+
+def owner_of(directory: Path) -> Account | None:
+    """Who is to own a new data directory: us, or, when we are root, the parent's owner or ``postgres``.
+
+    Raises:
+        RestoreError: Root would own it, and PostgreSQL refuses to run as root.
+    """
+    if os.geteuid() != 0:
+        return None
+    info = directory.parent.stat()
+    if info.st_uid != 0:
+        return Account(pwd.getpwuid(info.st_uid).pw_name, info.st_uid, info.st_gid)
+    try:
+        entry = pwd.getpwnam("postgres")
+    except KeyError:
+        raise RestoreError(
+            "no account to own the data directory",
+            op="check destination",
+            hint="PostgreSQL refuses to run as root: restore below a folder of the account that will run it.",
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)

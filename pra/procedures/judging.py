@@ -1,0 +1,126 @@
+"""From what the steps and checks found to a verdict, a report and its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pra.model import CheckResult, Status, Verdict, verdict_of
+from pra.objectives import Point, longest_gap
+from pra.procedures.context import Context
+from pra.procedures.session import Session
+from pra.timing import Objective, Phase, format_duration, to_iso
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The outcome of one verification, as recorded in its evidence.
+
+    Attributes:
+        rto_seconds: From the start until the restored service answered, statistics included.
+        proof_seconds: From the start until every check had passed or failed.
+        rpo_seconds: The longest gap from a snapshot to the next publication since the last verification.
+    """
+
+    verdict: Verdict
+    target: str
+    backup_id: str
+    repository: str
+    rto_seconds: float | None
+    proof_seconds: float | None
+    rpo_seconds: float | None
+    checks: tuple[CheckResult, ...]
+    phases: tuple[Phase, ...]
+    objectives: tuple[Objective, ...]
+    evidence: str = ""
+    taken_at: datetime | None = None
+
+
+def conclude(
+    this: Session,
+    results: Sequence[CheckResult],
+    *,
+    required: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> VerifyReport:
+    """Judge, and leave the evidence."""
+    context = this.context
+    proof_seconds = time.monotonic() - this.started if results else None
+    rpo = _rpo(context, this.choice.repository)
+    objectives = (
+        Objective("RTO", context.target.rto.total_seconds(), this.rto_seconds),
+        Objective("RPO", context.target.rpo.total_seconds(), rpo),
+    )
+    everything = [*this.failures, *results]
+    if this.rto_seconds is not None:
+        everything.append(_rto_check(objectives[0]))
+    verdict = verdict_of(everything, required=required)
+    report = VerifyReport(
+        verdict=verdict,
+        target=context.target.name,
+        backup_id=this.choice.backup_id,
+        repository=this.choice.repository,
+        rto_seconds=this.rto_seconds,
+        proof_seconds=proof_seconds,
+        rpo_seconds=rpo,
+        checks=tuple(everything),
+        phases=tuple(context.timeline.phases),
+        objectives=objectives,
+        taken_at=this.choice.manifest.taken_at if this.choice.manifest else None,
+    )
+    with context.timeline.phase("evidence"):
+        record = context.evidence.append(this.kind, {**body(report, this), **(extra or {})})
+    return _with_evidence(report, record.key, tuple(context.timeline.phases))
+
+
+def _with_evidence(report: VerifyReport, key: str, phases: tuple[Phase, ...]) -> VerifyReport:
+    return replace(report, evidence=key, phases=phases)
+
+
+def _rto_check(objective: Objective) -> CheckResult:
+    assert objective.seconds is not None
+    return CheckResult(
+        "rto",
+        Status.PASSED if objective.met else Status.FAILED,
+        expected=f"at most {format_duration(objective.target_seconds)}",
+        observed=format_duration(objective.seconds),
+    )
+
+
+def _rpo(context: Context, repository: str) -> float | None:
+    """Measured from what the repository holds, so that a broken schedule cannot hide."""
+    catalog = context.catalog(repository)
+    published = catalog.publications()
+    points = [
+        Point(entry.taken_at, published[entry.backup_id])
+        for entry in catalog.backups()
+        if entry.manifest is not None and entry.backup_id in published
+    ]
+    since = context.last_proof(repository)
+    gap = longest_gap(points, context.clock(), since)
+    return None if gap is None else gap.total_seconds()
+
+
+def body(report: VerifyReport, this: Session) -> dict[str, Any]:
+    """What the evidence says: names, counts and times only."""
+    return {
+        "verdict": report.verdict.value,
+        "backup_id": report.backup_id,
+        "repository": report.repository,
+        "manifest_sha256": this.choice.manifest_sha256,
+        "started_at": to_iso(this.started_at) if this.started_at else None,
+        "rto_milliseconds": _milliseconds(report.rto_seconds),
+        "proof_milliseconds": _milliseconds(report.proof_seconds),
+        "rpo_milliseconds": _milliseconds(report.rpo_seconds),
+        "environment": "durable" if this.durable or this.kind == "restore" else "sandbox",
+        "postgres": this.tools.version if this.tools else None,
+        "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in report.checks],
+        "phases": [{"name": p.name, "milliseconds": _milliseconds(p.seconds)} for p in report.phases],
+    }
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
