@@ -220,11 +220,15 @@ class Catalog:
 
     def committed(self) -> set[str]:
         """Ids that have a manifest, readable or not."""
-        found = set()
+        return set(self.publications())
+
+    def publications(self) -> dict[str, datetime]:
+        """When each backup's manifest landed, by the repository's own clock."""
+        found = {}
         for stat in self.storage.list(backups_prefix(self.target)):
             place = split_backup_key(self.target, stat.key)
             if place and place[1] == MANIFEST:
-                found.add(place[0])
+                found[place[0]] = stat.modified
         return found
 
     def manifest_bytes(self, backup_id: str) -> bytes:

@@ -13,13 +13,14 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from pra.document import canonical
 from pra.engines.pack import Packer
 from pra.engines.snapshot import Snapshot, hold_snapshot
 from pra.errors import PostgresError, PraError, RightsError, ToolError, ToolTimeout
@@ -27,7 +28,7 @@ from pra.manifest import Extension
 from pra.model import StoredObject
 from pra.postgres import fingerprint as fp
 from pra.postgres.connect import Connection, Server
-from pra.postgres.facts import may_read_passwords, read_extensions, read_roles
+from pra.postgres.server_facts import may_read_passwords, read_extensions, read_roles
 from pra.postgres.tools import Tools, dump_argv, globals_argv
 from pra.proc import Scope
 from pra.storage.pipe import seal
@@ -113,7 +114,7 @@ def take(job: Job, attempt: Attempt) -> Taken:
             snapshot.check_alive()
         read_finished_at = job.clock()
         with job.timeline.phase("seal"):
-            document = fingerprint.to_json()
+            document = canonical(fingerprint.to_json())
             extras = [
                 _seal(attempt, job, GLOBALS, (job.work / GLOBALS).read_bytes()),
                 _seal(attempt, job, FINGERPRINT, document),
@@ -166,7 +167,7 @@ class _Reading:
             dump = pool.submit(self._dump)
             globals_ = pool.submit(self._globals, passwords)
             fingerprint = pool.submit(self._fingerprint, sequences)
-            futures = [dump, globals_, fingerprint]
+            futures: list[Future[Any]] = [dump, globals_, fingerprint]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             failed = next((f for f in futures if f in done and f.exception() is not None), None)
             if failed is not None:

@@ -8,6 +8,7 @@ server cannot be refreshed without a network.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ def _read_fingerprint(path: Path, manifest: Manifest) -> Fingerprint:
         raise IntegrityError("the backup holds no fingerprint", op="fetch backup") from None
     if hashlib.sha256(data).hexdigest() != manifest.fingerprint.sha256:
         raise IntegrityError("the fingerprint is not the one the manifest names", op="fetch backup")
-    return Fingerprint.from_json(data)
+    return Fingerprint.from_json(json.loads(data))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pra.manifest import FingerprintRef, Manifest, ServerFacts, TableCount, sign
 from pra.model import PublishResult, new_backup_id
 from pra.postgres import rights
 from pra.postgres.connect import Connection
-from pra.postgres.facts import OLDEST_MAJOR, read_facts
+from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
 from pra.postgres.tools import Tools, find_tools
 from pra.procedures import expiry
 from pra.procedures.context import Context, exclusive, recipients

@@ -14,13 +14,14 @@ from pra.proc import Account
 
 # User objects: anything outside the system's schemas that no extension owns, and large objects.
 _OBJECTS = """
-WITH ours AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+WITH ours AS (SELECT oid, nspname FROM pg_catalog.pg_namespace
+               WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
      theirs AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
 SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relnamespace IN (SELECT oid FROM ours)
            AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_class'::regclass AND objid = c.oid))
      + (SELECT count(*) FROM pg_catalog.pg_proc p WHERE pronamespace IN (SELECT oid FROM ours)
            AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_proc'::regclass AND objid = p.oid))
-     + (SELECT count(*) FROM pg_catalog.pg_namespace WHERE oid IN (SELECT oid FROM ours) AND nspname <> 'public')
+     + (SELECT count(*) FROM ours WHERE nspname <> 'public')
      + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)
 """
 
