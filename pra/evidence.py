@@ -97,7 +97,7 @@ class EvidenceLog:
         for _ in range(_ATTEMPTS):
             shelves, warnings = self._shelves()
             warnings += self._catch_up(shelves, until)
-            forks = self._forks(shelves)
+            forks = self._forks(shelves, warnings)
             head = max(max(shelf.numbers, default=0) for shelf in shelves)
             data = compose(
                 self._signer,
@@ -136,7 +136,7 @@ class EvidenceLog:
         return sorted(shelves, key=lambda shelf: not shelf.conditional), warnings
 
     def _digest(self, shelves: Sequence[_Shelf], sequence: int) -> str:
-        """SHA-256 of a record as the first repository that holds it has it: its chain is the one that goes on."""
+        """SHA-256 of a record in the first repository that holds it: its chain is the one that goes on."""
         failure: StorageError | None = None
         for shelf in shelves:
             if sequence in shelf.numbers:
@@ -203,7 +203,7 @@ class EvidenceLog:
         shelf.numbers.add(sequence)
         return []
 
-    def _forks(self, shelves: Sequence[_Shelf]) -> list[str]:
+    def _forks(self, shelves: Sequence[_Shelf], warnings: list[str]) -> list[str]:
         """Whether the newest number that all hold is the same record everywhere.
 
         One comparison suffices: a fork is the newest common number when it is first seen, and is then
@@ -217,8 +217,8 @@ class EvidenceLog:
         for shelf in shelves:
             try:
                 digests[shelf.storage.name] = hashlib.sha256(self._stored(shelf, newest)).hexdigest()
-            except StorageError:
-                continue  # reading it again on the way to the record says so
+            except StorageError as error:
+                warnings.append(f"evidence {newest} of {shelf.storage.name}: {error.message}")
         if len(set(digests.values())) < 2:
             return []
         return [f"evidence {newest} differs between {' and '.join(sorted(digests))}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from pra.keys import Keyring, Signer
 from pra.manifest import Extension, FingerprintRef, Manifest, ServerFacts, TableCount
 from pra.model import StoredObject
+from pra.storage.local import LocalStorage
 
 TAKEN = datetime(2026, 11, 22, 7, 9, 55, tzinfo=UTC)
 BACKUP_ID = "20261122T070955Z-full-3f9c"
@@ -74,3 +76,36 @@ def write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def make_storage(root: Path, name: str = "local") -> LocalStorage:
+    storage = LocalStorage(name, root)
+    storage.initialise()
+    return storage
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStorage:
+    return make_storage(tmp_path / "local")
+
+
+@pytest.fixture
+def offsite(tmp_path: Path) -> LocalStorage:
+    return make_storage(tmp_path / "offsite", "offsite")
+
+
+def age_by(storage: LocalStorage, seconds: float) -> None:
+    """Make everything in a repository older, by the repository's own clock."""
+    for path in storage.root.rglob("*"):
+        if path.is_file():
+            moment = path.stat().st_mtime - seconds
+            os.utime(path, (moment, moment))
+
+
+def snapshot_of(storage: LocalStorage) -> dict[str, bytes]:
+    """Every file of a repository, the lock file apart."""
+    return {
+        str(path.relative_to(storage.root)): path.read_bytes()
+        for path in sorted(storage.root.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
