@@ -233,6 +233,19 @@ class Cluster:
         return name
 
     def dropdb(self, name: str) -> None:
+        """Drop a database, and first its subscriptions, which would forbid it."""
+        for (subscription,) in self.query(
+            "postgres",
+            "SELECT subname FROM pg_subscription JOIN pg_database AS d ON d.oid = subdbid "
+            f"WHERE datname = '{name}'",
+        ):
+            quoted = '"' + subscription.replace('"', '""') + '"'
+            self.execute(
+                name,
+                f"ALTER SUBSCRIPTION {quoted} DISABLE",
+                f"ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)",
+                f"DROP SUBSCRIPTION {quoted}",
+            )
         with self.connect() as conn:
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 

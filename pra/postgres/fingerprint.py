@@ -55,8 +55,8 @@ __all__ = [
 OP = "fingerprint database"
 SMALLEST_PART = 32 * 1024 * 1024  # bytes: below, starting another scan costs more than it spreads
 
-# Rows that a dump would hold: no system, temporary or foreign tables, no partitioned parents (their leaves are
-# there); tables of extensions only where declared as configuration, and there the rows that it names.
+# Rows that a dump would hold: no system, temporary or foreign tables, no partitioned parents (their leaves
+# are there); tables of extensions only where declared as configuration, and there the rows that it names.
 _TABLES = """
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relispopulated,
        coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int8,

@@ -92,9 +92,12 @@ def _safe(key: str, value: Any) -> Any:
         text = normal(value)
         return _hash(text) if key == "body" else text
     if key == "secrets":
-        return [f"{name}={_hash(rest)}" for name, _, rest in (str(option).partition("=") for option in value)]
+        options = (str(option).partition("=") for option in value)
+        return sorted(f"{name}={_hash(rest)}" for name, _, rest in options)
     if key == "settings":
-        return [_setting(str(setting)) for setting in value]
+        return sorted(_setting(str(setting)) for setting in value)
+    if key in ("options", "toast options") and isinstance(value, list):
+        return sorted(value)  # their order means nothing, and a dump changes it
     return value
 
 

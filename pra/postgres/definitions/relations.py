@@ -15,8 +15,7 @@ SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WH
        jsonb_build_object(
            'owner', @role(c.relowner), 'persistence', c.relpersistence, 'method', m.amname,
            'tablespace', s.spcname,
-           'options', (SELECT jsonb_agg(o ORDER BY o COLLATE "C") FROM unnest(c.reloptions) AS o),
-           'toast options', (SELECT jsonb_agg(o ORDER BY o COLLATE "C") FROM unnest(t.reloptions) AS o),
+           'options', to_jsonb(c.reloptions), 'toast options', to_jsonb(t.reloptions),
            'row security', c.relrowsecurity, 'forced row security', c.relforcerowsecurity,
            'replica identity', c.relreplident,
            'of type', CASE WHEN c.reloftype <> 0 THEN format_type(c.reloftype, NULL) END,
@@ -33,6 +32,7 @@ LEFT JOIN pg_tablespace AS s ON s.oid = c.reltablespace
 LEFT JOIN (pg_foreign_table JOIN pg_foreign_server ON pg_foreign_server.oid = ftserver) AS f
      ON f.ftrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relpersistence <> 't' AND @own(pg_class, c.oid)
+  AND (c.relkind <> 'c' OR @own(pg_type, c.reltype))
 """,
     ),
     family(
@@ -52,6 +52,7 @@ WHERE c.relpersistence <> 't' AND @own(pg_class, c.oid)
     ),
     family(
         # A child made by INHERITS may come back with its columns in another order: no position there.
+        # Options named pg_… are the server's own notes (a minor release of 15 writes pg_attver), which no dump carries.
         "columns",
         """
 SELECT 'column', (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).identity,
@@ -64,7 +65,8 @@ SELECT 'column', (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).ide
            'not null', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
            'generated', nullif(a.attgenerated, ''), 'identity', nullif(a.attidentity, ''),
            'storage', a.attstorage, 'compression', nullif(a.attcompression, ''),
-           'statistics', nullif(a.attstattarget, -1), 'options', to_jsonb(a.attoptions),
+           'statistics', nullif(a.attstattarget, -1), 'options', (SELECT jsonb_agg(o) FROM unnest(a.attoptions) AS o
+                                              WHERE o !~ '^pg_'),
            'local', CASE WHEN k.child THEN a.attislocal END, 'secrets', to_jsonb(a.attfdwoptions))
 FROM pg_attribute AS a
 JOIN pg_class AS c ON c.oid = a.attrelid
@@ -74,7 +76,7 @@ CROSS JOIN LATERAL (
     SELECT NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid) AS child
     OFFSET 0) AS k
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
-  AND c.relpersistence <> 't' AND @own(pg_class, c.oid)
+  AND c.relpersistence <> 't' AND @own(pg_class, c.oid) AND (c.relkind <> 'c' OR @own(pg_type, c.reltype))
 """,
     ),
     family(

@@ -45,8 +45,7 @@ WHERE d.datname = current_database() AND to_jsonb(d) ->> 'datcollversion' IS NOT
         """
 SELECT CASE WHEN s.setdatabase <> 0 THEN 'database setting' ELSE 'role setting' END,
        CASE WHEN s.setrole = 0 THEN 'for everybody' ELSE 'for role ' || quote_ident(@role(s.setrole)) END,
-       jsonb_build_object('settings', (SELECT jsonb_agg(c ORDER BY c COLLATE "C")
-                                       FROM unnest(s.setconfig) AS c))
+       jsonb_build_object('settings', to_jsonb(s.setconfig))
 FROM pg_db_role_setting AS s
 WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
    OR s.setdatabase = 0 AND @role(s.setrole) !~ '^pg_'
