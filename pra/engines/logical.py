@@ -114,7 +114,7 @@ def take(job: Job, attempt: Attempt) -> Taken:
             snapshot.check_alive()
         read_finished_at = job.clock()
         with job.timeline.phase("seal"):
-            document = canonical(fingerprint.to_json())
+            document = canonical(fingerprint.to_json(), floats=True)
             extras = [
                 _seal(attempt, job, GLOBALS, (job.work / GLOBALS).read_bytes()),
                 _seal(attempt, job, FINGERPRINT, document),

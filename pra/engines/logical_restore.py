@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -190,35 +190,45 @@ class Restore:
             create: Create the database under its own name (``server`` then names a maintenance database).
             network: Whether the server may reach others; without isolation, what dials out is left out.
         """
-        listing = self._listing(create=create)
+        listing = self.listing(create=create)
         keep, left_out, refresh = plan_listing(listing, network=network)
+        self.restore_lines(keep, create=create, tablespaces=tablespaces)
+        target = self.server.with_database(self.manifest.database) if create else self.server
+        unrefreshed = _refresh(target, refresh) if refresh else {}
+        return Restored(target, unrefreshed, left_out)
+
+    def at(self, server: Server) -> Restore:
+        """The same restore into another database."""
+        return replace(self, server=server)
+
+    def restore_lines(self, lines: Sequence[str], *, create: bool, tablespaces: bool = True) -> None:
+        """Restore these entries of the table of contents; the first error is the last.
+
+        Raises:
+            ToolError: `pg_restore` failed. RestoreError: The archive cannot be read.
+        """
         chosen = self.fetched.directory / "restore.list"
-        chosen.write_text("\n".join(keep) + "\n")
+        chosen.write_text("\n".join(lines) + "\n")
         finished = [0]
 
         def follow(line: str) -> None:
             if "finished item" in line:
                 finished[0] += 1
-                self.report("restore", finished[0], len(keep))
+                self.report("restore", finished[0], len(lines))
 
-        self._run(
-            restore_argv(
-                self.tools,
-                self.server,
-                self.fetched.dump,
-                jobs=self.jobs,
-                create=create,
-                use_list=chosen,
-                no_tablespaces=not tablespaces,
-            ),
-            "restore database",
-            follow,
+        argv = restore_argv(
+            self.tools,
+            self.server,
+            self.fetched.dump,
+            jobs=self.jobs,
+            create=create,
+            use_list=chosen,
+            no_tablespaces=not tablespaces,
         )
-        target = self.server.with_database(self.manifest.database) if create else self.server
-        unrefreshed = _refresh(target, refresh) if refresh else {}
-        return Restored(target, unrefreshed, left_out)
+        self._run(argv, "restore database", follow)
 
-    def _listing(self, *, create: bool) -> list[str]:
+    def listing(self, *, create: bool) -> list[str]:
+        """The archive's table of contents, one line an entry."""
         argv = [
             self.tools.path("pg_restore"),
             "--list",

@@ -114,6 +114,7 @@ def take(
     lock_wait: timedelta = timedelta(seconds=30),
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
+    only: Callable[[str, str], bool] | None = None,
 ) -> Fingerprint:
     """Read a fingerprint.
 
@@ -125,6 +126,7 @@ def take(
         lock_wait: How long to queue for a table that somebody else has locked.
         stop: Set from elsewhere, it cancels the running queries.
         progress: Told bytes done and bytes in all after each part.
+        only: Given schema and name, whether to read this table; the others are left out.
 
     Raises:
         RightsError: The role may not read a table, or row security would hide rows.
@@ -137,7 +139,7 @@ def take(
                 sequences = read_sequences(other)
         if snapshot is None:
             snapshot = str(_one(holder, "SELECT pg_export_snapshot()"))
-        tables = _tables(holder)
+        tables = [table for table in _tables(holder) if only is None or only(table.schema, table.name)]
         plan = [*_table_jobs(tables, depth, jobs), *_large_object_jobs(holder, depth, len(tables))]
         with _sessions(conn_factory, snapshot, lock_wait, min(jobs, len(plan))) as workers:
             sums = _carry_out(plan, workers, stop, progress)

@@ -1,0 +1,264 @@
+"""Bring back chosen tables beside the live ones, in a schema of their own.
+
+Definitions of the whole backup and the data of the chosen tables go into a sandbox; there the tables are
+compared with what was saved, moved into the new schema, and dumped out of it into the live database in one
+transaction. Foreign keys, triggers, rules and policies stay behind: a copy to look at and to take rows
+from must neither refuse nor fire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from pra.engines import logical_restore
+from pra.errors import UsageError
+from pra.model import CheckResult, Status
+from pra.postgres import fingerprint as fp
+from pra.postgres.connect import Connection, Server, one_value, postgres_errors
+from pra.postgres.tools import restore_argv
+from pra.procedures import verify
+from pra.procedures.context import Context
+from pra.procedures.judging import VerifyReport, conclude
+from pra.procedures.session import Choice, Session, fetch, open_session
+
+_LEFT_BEHIND = (
+    " FK CONSTRAINT ",
+    " TRIGGER ",
+    " EVENT TRIGGER ",
+    " RULE ",
+    " POLICY ",
+    " ROW SECURITY ",
+    " PUBLICATION ",
+    " PUBLICATION TABLE ",
+    " SUBSCRIPTION ",
+    " MATERIALIZED VIEW DATA ",
+    " BLOB",
+)
+_FAMILY = """
+SELECT n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(to_regclass(%s))
+                 UNION SELECT to_regclass(%s))
+"""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One table to bring back: asked for, or a partition of one that was."""
+
+    schema: str
+    name: str
+    leaf: bool
+
+    @property
+    def identity(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def schema_name(backup_id: str) -> str:
+    """The schema beside the live ones: ``restored_20261122t070955z_3f9c``."""
+    moment, _, rest = backup_id.partition("-")
+    return f"restored_{moment.lower()}_{rest.rsplit('-', 1)[-1]}"
+
+
+def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) -> tuple[VerifyReport, str]:
+    """Restore the named tables into a new schema of ``server``.
+
+    Args:
+        names: ``schema.table``, or ``table`` for one in ``public``.
+
+    Returns:
+        The report, whose checks are about these tables alone, and the schema's name.
+
+    Raises:
+        UsageError: No such table, or the schema is already there. Nothing was written.
+        RestoreError, ToolError: The copy could not be made; the live database is as it was.
+    """
+    schema = schema_name(choice.backup_id)
+    with open_session(context, choice) as this:
+        this.kind = "restore"
+        _refuse_existing(server, schema)
+        verify.preflight(this)
+        fetch(this)
+        with this.timeline.phase("restore"):
+            source = _load_definitions(this)
+            members = _members(source, names)
+            _load_data(this, source, members)
+            results = [
+                _compare(this, source, members, {m.identity: m.identity for m in members}, "tables saved")
+            ]
+            _move(source, members, schema)
+            _copy(this, source, server, schema)
+        moved = {f"{schema}.{m.name}": m.identity for m in members}
+        results.append(_compare(this, server, members, moved, "tables restored"))
+        extra = {"destination": f"{server.place}, schema {schema}", "tables": [m.identity for m in members]}
+        return conclude(this, results, required=("tables saved", "tables restored"), extra=extra), schema
+
+
+def _refuse_existing(server: Server, schema: str) -> None:
+    with server.connect() as connection:
+        if one_value(connection, "SELECT to_regnamespace(quote_ident(%s))", schema) is not None:
+            raise UsageError(
+                f"the schema {schema} is already there",
+                op="check destination",
+                hint=f"Look at it, then: DROP SCHEMA {schema} CASCADE;",
+            )
+
+
+def _restore(this: Session) -> logical_restore.Restore:
+    assert this.fetched is not None
+    assert this.sandbox is not None
+    box = this.sandbox
+    return logical_restore.Restore(
+        this.fetched, this.manifest, box.server, box.tools, this.context.scope, jobs=2
+    )
+
+
+def _load_definitions(this: Session) -> Server:
+    assert this.sandbox is not None
+    work, box = _restore(this), this.sandbox
+    logical_restore.clear_maintenance_databases(box.server, this.manifest.database)
+    work.apply_globals(in_place_tablespaces=True, existing=frozenset({box.bootstrap_role}))
+    listing = work.listing(create=True)
+    work.restore_lines([line for line in listing if _is_definition(line)], create=True)
+    return box.server.with_database(this.manifest.database)
+
+
+def _is_definition(line: str) -> bool:
+    return " TABLE DATA " not in line and not any(mark in line for mark in _LEFT_BEHIND) and not _post(line)
+
+
+def _post(line: str) -> bool:
+    return any(mark in line for mark in (" INDEX ", " CONSTRAINT ", " STATISTICS ", " INDEX ATTACH "))
+
+
+def _members(server: Server, names: Sequence[str]) -> list[Member]:
+    """The named tables with their partitions, as they are in the backup."""
+    members: list[Member] = []
+    with server.connect() as connection:
+        for name in names:
+            found = _family(connection, name)
+            if not found:
+                raise UsageError(
+                    f"the backup holds no table {name}",
+                    op="choose tables",
+                    hint="Write schema.table; quote what needs quotes, as in 'public.\"Order\"'.",
+                )
+            members += [member for member in found if member not in members]
+    if len({member.name for member in members}) != len(members):
+        raise UsageError(
+            "two of these tables have the same name",
+            op="choose tables",
+            hint="Restore them one after the other.",
+        )
+    return members
+
+
+def _family(connection: Connection, name: str) -> list[Member]:
+    with postgres_errors("choose tables", "Write schema.table."):
+        written = name if "." in name else f"public.{name}"
+        rows = connection.execute(_FAMILY, (written, written)).fetchall()
+    return [Member(schema, table, kind == "r") for schema, table, kind in rows if kind in ("r", "p")]
+
+
+def _load_data(this: Session, source: Server, members: Sequence[Member]) -> None:
+    work = _restore(this)
+    wanted = {f" TABLE DATA {member.schema} {member.name} " for member in members}
+    lines = [
+        line
+        for line in work.listing(create=False)
+        if (_post(line) and not any(mark in line for mark in _LEFT_BEHIND))
+        or any(mark in line for mark in wanted)
+    ]
+    work.at(source).restore_lines(lines, create=False)
+
+
+def _move(source: Server, members: Sequence[Member], schema: str) -> None:
+    with source.connect() as connection, postgres_errors("move tables"):
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        for member in members:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
+                    sql.Identifier(member.schema, member.name), sql.Identifier(schema)
+                )
+            )
+
+
+def _copy(this: Session, source: Server, server: Server, schema: str) -> None:
+    assert this.tools is not None
+    archive = this.work / "tables.dump"
+    scope, tools = this.context.scope, this.tools
+    scope.run(
+        (
+            tools.path("pg_dump"),
+            "--format=custom",
+            "--compress=0",
+            "--no-owner",
+            "--no-privileges",
+            "--no-publications",
+            f"--schema={sql.Identifier(schema).as_string()}",
+            f"--file={archive}",
+            f"--dbname={source.dsn}",
+        ),
+        op="copy tables",
+        timeout=logical_restore.RESTORE_SECONDS,
+        env={**tools.env(), **source.tool_env()},
+    )
+    argv = restore_argv(tools, server, archive, jobs=1)
+    scope.run(
+        (*argv[:1], "--single-transaction", "--no-owner", *argv[1:]),
+        op="copy tables",
+        timeout=logical_restore.RESTORE_SECONDS,
+        env={**tools.env(), **server.tool_env()},
+        secrets=server.secrets,
+    )
+
+
+def _compare(
+    this: Session, server: Server, members: Sequence[Member], saved: dict[str, str], name: str
+) -> CheckResult:
+    """Rows and digests of these tables against the fingerprint. ``saved`` maps where they are to what was."""
+    assert this.fetched is not None
+    expected = {table.identity: table for table in this.fetched.fingerprint.tables}
+    observed = fp.take(
+        lambda: server.connect(statement_seconds=0),
+        depth=this.fetched.fingerprint.depth,
+        sequences=(),
+        with_definitions=False,
+        only=lambda schema, table: f"{schema}.{table}" in saved,
+    )
+    found = {saved[table.identity]: table for table in observed.tables}
+    wrong = [
+        f"{member.identity}: {_what(expected.get(member.identity), found.get(member.identity))}"
+        for member in members
+        if member.leaf and not _same(expected.get(member.identity), found.get(member.identity))
+    ]
+    rows = sum(table.rows for table in found.values())
+    was = sum(expected[m.identity].rows for m in members if m.identity in expected)
+    return CheckResult(
+        name,
+        Status.FAILED if wrong else Status.PASSED,
+        expected=f"{len(members)} tables, {was:,} rows",
+        observed=f"{len(found)} tables, {rows:,} rows",
+        reason=wrong[0] if wrong else "",
+        details=tuple(wrong[:50]),
+    )
+
+
+def _same(expected: fp.TableDigest | None, observed: fp.TableDigest | None) -> bool:
+    if expected is None or observed is None:
+        return False
+    return (expected.rows, expected.digest) == (observed.rows, observed.digest)
+
+
+def _what(expected: fp.TableDigest | None, observed: fp.TableDigest | None) -> str:
+    if expected is None:
+        return "is not in the fingerprint"
+    if observed is None:
+        return "is missing"
+    if expected.rows != observed.rows:
+        return f"{observed.rows:,} rows, expected {expected.rows:,}"
+    return "content differs"
