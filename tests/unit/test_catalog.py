@@ -408,6 +408,20 @@ def test_dry_run_plans_the_same_and_removes_nothing(desk: Desk, local: LocalStor
     assert snapshot_of(local) == {}
 
 
+def test_unfinished_upload_is_aborted_only_when_old(desk: Desk, local: LocalStorage) -> None:
+    catalog = desk.catalog(local)
+    half = write(local.root / f"akig/backups/{BACKUP_ID}/objects/.tmp-0a0b0c0d-a.tar.zst", b"half")
+    assert catalog.gc(utc_now(), DAY).aborted == ()
+    age_by(local, 2 * 86400)
+    with hold(local, "akig", "backup", covers=[BACKUP_ID]):
+        assert catalog.gc(utc_now(), DAY).aborted == ()
+    expected = (object_key("akig", BACKUP_ID, "a.tar.zst"),)
+    assert catalog.gc(utc_now(), DAY, dry_run=True).aborted == expected
+    assert half.exists()
+    assert catalog.gc(utc_now(), DAY).aborted == expected
+    assert not half.exists()
+
+
 def test_backup_under_way_is_left_alone_while_one_object_is_young(desk: Desk, local: LocalStorage) -> None:
     catalog = desk.catalog(local)
     desk.upload(catalog)
