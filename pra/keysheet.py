@@ -21,14 +21,14 @@ class RepositoryAccess:
 
 
 _LAYOUT = ("TARGET/backups/ID/manifest.json", "TARGET/backups/ID/objects/")
-# One command a line; what stands in capitals is to be replaced. Tested against real tools.
-_BY_HAND = (
-    "age -d -i identity.txt OBJECT.tar.zst.age | zstd -d | tar -x -C DIRECTORY",
-    "age -d -i identity.txt OBJECT.sql.zst.age | zstd -d > OBJECT.sql",
+# One command a line, run where objects/ was copied to. Tested against the real tools.
+BY_HAND = (
+    "mkdir -m 700 dump",
+    'for v in dump-*.tar.zst.age; do age -d -i identity.txt "$v" | zstd -d | tar -x -C dump; done',
+    "age -d -i identity.txt globals.sql.zst.age | zstd -d > globals.sql",
     "psql -d postgres -f globals.sql",
-    "createdb -T template0 NEWDATABASE",
-    "pg_restore --exit-on-error -j 4 -d NEWDATABASE DIRECTORY",
-    "vacuumdb --analyze-only -d NEWDATABASE",
+    "pg_restore --create --exit-on-error -j 4 -d postgres dump",
+    "vacuumdb --analyze-only -d DATABASE",
 )
 
 
@@ -67,14 +67,18 @@ def key_sheet(
         _("A backup counts only if its manifest.json is there; the newest ID sorts last."),
         _("The manifest names every object with its size and SHA-256: compare them first (sha256sum)."),
         "",
-        *_section(_("Restoring by hand (needs age, zstd, tar and PostgreSQL of the same major)"), _BY_HAND),
-        _("globals.sql first, then each database. Passwords of roles may have to be set anew."),
+        *_section(_("Restoring by hand (needs age, zstd, tar and PostgreSQL of the same major)"), BY_HAND),
+        _("psql may say that the role postgres exists already: that is no error."),
+        _("Passwords of roles may have to be set anew. Without .age in a name, leave age out."),
         "",
         *_section(
             _("Restoring with this software"),
             [
-                _("Install it, write pra.toml with the repositories above, then:"),
-                "install -D -m 600 identity.txt $PRA_STATE_DIR/keys/identity.txt",
+                _("Install it and write pra.toml: the repositories above, and the signing keys above under"),
+                _("[signing] as trusted = [...]. Then:"),
+                "pra key make",
+                "install -m 700 -d $PRA_STATE_DIR/keys/retired",
+                "install -m 600 identity.txt $PRA_STATE_DIR/keys/retired/identity-sheet.txt",
                 "pra restore TARGET --into DSN",
             ],
         ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,8 +28,10 @@ from pra.keys import (
     make_keys,
     rotate_keys,
 )
+from pra.keysheet import BY_HAND
 from pra.settings_model import Encryption, Signing
 from pra.signing import TrustedKey, decode_base64, parse_public_key
+from pra.storage.pipe import seal
 
 T0 = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -315,6 +319,46 @@ def test_sheet_holds_all_that_a_restore_needs() -> None:
         "https://s3.example.com", "AKID", "akig", "age -d -i identity.txt", "zstd -d", "tar -x", "pg_restore",
     ):  # fmt: skip
         assert needed in text
+
+
+@pytest.mark.skipif(shutil.which("age") is None, reason="the age command is not installed")
+def test_sheets_own_commands_open_what_we_seal(tmp_path: Path) -> None:
+    report = make_keys(tmp_path / "keys")
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    for number in range(2):
+        volume = io.BytesIO()
+        with tarfile.open(fileobj=volume, mode="w") as archive:
+            member = tarfile.TarInfo(f"{number}.dat")
+            member.size = 3
+            archive.addfile(member, io.BytesIO(b"row"))
+        seal([volume.getvalue()], objects / f"dump-000{number}.tar.zst.age", recipients=[report.recipient])
+    seal([b"CREATE ROLE x;"], objects / "globals.sql.zst.age", recipients=[report.recipient])
+    shutil.copy(report.identity_file, objects / "identity.txt")
+    for command in BY_HAND[:3]:
+        assert command in sheet()
+        subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=objects, check=True, timeout=20)
+    assert {path.name: path.read_bytes() for path in (objects / "dump").iterdir()} == {
+        "0.dat": b"row",
+        "1.dat": b"row",
+    }
+    assert (objects / "globals.sql").read_bytes() == b"CREATE ROLE x;"
+
+
+def test_new_host_reads_old_backups_with_what_the_sheet_says(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old = make_keys(tmp_path / "old" / "keys")
+    signer = load_signer(Signing(), tmp_path / "old")
+    make_keys(tmp_path / "new" / "keys")
+    retired = tmp_path / "new" / "keys" / "retired"
+    retired.mkdir(mode=0o700)
+    shutil.copy(old.identity_file, retired / "identity-sheet.txt")
+    assert load_identities(Encryption(), tmp_path / "old")[0] in load_identities(
+        Encryption(), tmp_path / "new"
+    )
+    keyring = load_keyring(Signing(trusted=[old.signing_public_key]), tmp_path / "new")
+    keyring.verify(b"x", signer.alg, signer.key_id, signer.sign(b"x"))
 
 
 def test_sheet_is_translated_sentence_by_sentence() -> None:
