@@ -1,0 +1,107 @@
+"""What an S3 bucket under Object Lock holds behind overwrites and delete markers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from pra.errors import StorageError
+from pra.storage.s3_errors import Place, errors, status_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a key, or a delete marker (which has no bytes)."""
+
+    key: str
+    version_id: str
+    bytes: int
+    modified: datetime
+    marker: bool
+
+
+class Versions:
+    """Whole keys in, whole keys out: the repository's prefix included."""
+
+    def __init__(self, client: S3Client, place: Place) -> None:
+        self._client = client
+        self._place = place
+
+    def history(self, key: str) -> list[Version]:
+        """Every version of a key and every marker over it, oldest first."""
+        found: list[Version] = []
+        for page in self._pages(key):
+            found += [version for version in page if version.key == key]
+            if any(version.key > key for version in page):
+                break  # keys that go on after this one
+        return _oldest_first(found)
+
+    def oldest(self, key: str) -> Version | None:
+        return next((version for version in self.history(key) if not version.marker), None)
+
+    def listing(self, prefix: str) -> Iterator[Version]:
+        """The oldest version of every key below ``prefix``, in key order, markers or not."""
+        found = (version for page in self._pages(prefix) for version in page if not version.marker)
+        for _, versions in itertools.groupby(found, key=lambda version: version.key):
+            yield _oldest_first(list(versions))[0]
+
+    def remove(self, version: Version) -> None:
+        """Delete one version for good.
+
+        Raises:
+            StorageError: It is still retained, or the account may not.
+        """
+        try:
+            self._client.delete_object(
+                Bucket=self._place.bucket, Key=version.key, VersionId=version.version_id
+            )
+        except ClientError as error:
+            until = self._retained_until(version) if status_of(error) in (400, 403) else None
+            if until is None:
+                raise
+            raise StorageError(
+                f"{version.key} in {self._place.name} is under object lock until {until:%Y-%m-%dT%H:%M:%SZ}",
+                op="delete",
+                hint="Nobody can delete it before; run pra expire after that date.",
+                transient=False,
+            ) from error
+
+    def _retained_until(self, version: Version) -> datetime | None:
+        if version.marker:
+            return None
+        with errors(self._place, "delete", version.key):
+            head = self._client.head_object(
+                Bucket=self._place.bucket, Key=version.key, VersionId=version.version_id
+            )
+        return head.get("ObjectLockRetainUntilDate")
+
+    def _pages(self, prefix: str) -> Iterator[list[Version]]:
+        """Pages of versions and markers; within a page, versions come before markers."""
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._place.bucket, Prefix=prefix
+        )
+        for page in pages:
+            versions = [
+                Version(v["Key"], v["VersionId"], v["Size"], v["LastModified"], marker=False)
+                for v in page.get("Versions", [])
+            ]
+            markers = [
+                Version(m["Key"], m["VersionId"], 0, m["LastModified"], marker=True)
+                for m in page.get("DeleteMarkers", [])
+            ]
+            yield versions + markers
+
+
+def _oldest_first(listed: list[Version]) -> list[Version]:
+    """Order what a server lists newest first; its clock may give two versions the same second."""
+    turned = listed[::-1]
+    turned.sort(key=lambda version: (version.modified, version.marker))
+    return turned

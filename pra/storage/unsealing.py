@@ -1,0 +1,277 @@
+"""Stored object in, plaintext out. See :mod:`pra.storage.pipe`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import pyrage
+import zstandard
+
+from pra.errors import DecryptError, IntegrityError, PraError, SettingsError
+from pra.model import StoredObject
+from pra.storage.handover import Handover, Stopped
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CHUNK = 1 << 20
+_DEPTH = 4
+_AGE_MAGIC = b"age-encryption.org/v1\n"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# Above this size a key that does not fit is reported without reading on to see whether the bytes are whole.
+_DIAGNOSE_BYTES = 1 << 30
+
+
+@contextmanager
+def unseal(source: BinaryIO, expected: StoredObject, *, identities: Sequence[str]) -> Iterator[BinaryIO]:
+    """Decrypt and decompress ``source``; yields the plaintext as a binary file.
+
+    The last chunk is handed out only after size and SHA-256, stored and plain, have been compared:
+    nobody gets to the end of a damaged object. Leaving the context reads what is left for the same
+    comparison, unless the reader closed the file or raised.
+
+    Args:
+        identities: age X25519 identities (``AGE-SECRET-KEY-1…``); not needed for an object that was
+            stored without encryption.
+
+    Raises:
+        IntegrityError: While reading: the bytes are not those that were sealed.
+        DecryptError: While reading: they are, and no identity opens them.
+        StorageError: While reading: the source failed.
+    """
+    keys = [_identity(text) for text in identities]
+    queue = Handover(_DEPTH)
+    stored = _Stored(source, expected)
+    thread = threading.Thread(target=_unseal_into, args=(queue, stored, keys), name="unseal", daemon=True)
+    thread.start()
+    try:
+        with io.BufferedReader(_Plaintext(queue, expected), CHUNK) as plaintext:
+            yield plaintext
+            if not plaintext.closed:
+                while plaintext.read(CHUNK):
+                    pass
+    finally:
+        queue.stop()
+        thread.join()
+
+
+def verify_stored(source: BinaryIO, expected: StoredObject) -> None:
+    """Compare size and SHA-256 of what is stored with what was sealed. Reads to the end.
+
+    Raises:
+        IntegrityError: They differ; names the object, what was expected and what was observed.
+    """
+    stored = _Stored(source, expected)
+    stored.drain()
+    stored.compare()
+
+
+class _Stored:
+    """The stored bytes, hashed and counted on their way."""
+
+    def __init__(self, source: BinaryIO, expected: StoredObject) -> None:
+        self.expected = expected
+        self.failure: BaseException | None = None
+        self._source = source
+        self._hash = hashlib.sha256()
+        self._count = 0
+        self._ahead = memoryview(b"")
+
+    def peek(self, size: int) -> bytes:
+        while len(self._ahead) < size and (piece := self._read()):
+            self._ahead = memoryview(bytes(self._ahead) + piece)
+        return bytes(self._ahead[:size])
+
+    def read(self, size: int = CHUNK) -> bytes:
+        # age asks for 8 KiB at a time; a hash and a system call for each would cost more.
+        if not self._ahead:
+            self._ahead = memoryview(self._read())
+        piece, self._ahead = self._ahead[:size], self._ahead[size:]
+        return bytes(piece)
+
+    def _read(self) -> bytes:
+        # One byte too many is damage enough: what goes on for ever is not read for ever.
+        if self._count > self.expected.bytes:
+            return b""
+        try:
+            piece = self._source.read(CHUNK)
+        except BaseException as error:
+            self.failure = error  # pyrage would turn it into text
+            raise
+        self._hash.update(piece)
+        self._count += len(piece)
+        return piece
+
+    def drain(self) -> None:
+        while self._read():
+            pass
+
+    def compare(self) -> None:
+        _compare(
+            "stored", self.expected.name, self.expected.bytes, self.expected.sha256, self._count, self._hash
+        )
+
+
+def _unseal_into(queue: Handover, stored: _Stored, keys: list[pyrage.x25519.Identity]) -> None:
+    """Decrypt into ``queue``; it ends only if the stored bytes are those expected."""
+    try:
+        refusal = _decrypt_into(queue, stored, keys)
+        if refusal is None or stored.expected.bytes <= _DIAGNOSE_BYTES:
+            stored.drain()
+            stored.compare()
+        if refusal is not None:
+            raise refusal
+        queue.finish()
+    except Stopped:
+        queue.finish()
+    except BaseException as error:
+        queue.fail(error)
+
+
+def _decrypt_into(queue: Handover, stored: _Stored, keys: list[pyrage.x25519.Identity]) -> PraError | None:
+    """The reason why the stored bytes cannot be opened, or None."""
+    name = stored.expected.name
+    if not stored.peek(len(_AGE_MAGIC)).startswith(_AGE_MAGIC):
+        if not stored.peek(len(_ZSTD_MAGIC)).startswith(_ZSTD_MAGIC):
+            return IntegrityError(f"{name} is neither an age file nor a zstd frame", op="unseal")
+        while piece := stored.read():
+            queue.put(piece)
+        return None
+    if not keys:
+        return DecryptError(f"{name} is encrypted and there is no age identity", op="unseal", hint=_KEY_HINT)
+    taker = _Taker(queue)
+    try:
+        pyrage.decrypt_io(stored, taker, keys)
+    except (pyrage.DecryptError, OSError) as error:
+        if taker.stopped:
+            raise Stopped from None
+        if stored.failure is not None:
+            raise stored.failure from None
+        if "matching keys" in str(error):
+            return DecryptError(f"no age identity given here opens {name}", op="unseal", hint=_KEY_HINT)
+        return DecryptError(f"{name} cannot be decrypted: {str(error).splitlines()[0].lower()}", op="unseal")
+    taker.flush()
+    return None
+
+
+class _Taker:
+    """What age writes the plaintext to, 8 KiB at a time; handed over in larger chunks."""
+
+    def __init__(self, queue: Handover) -> None:
+        self.stopped = False
+        self._queue = queue
+        self._gathered = bytearray()
+
+    def write(self, piece: bytes) -> int:
+        self._gathered += piece
+        if len(self._gathered) >= CHUNK:
+            self.flush()
+        return len(piece)
+
+    def flush(self) -> None:
+        chunk, self._gathered = bytes(self._gathered), bytearray()
+        try:
+            self._queue.put(chunk)
+        except Stopped:
+            self.stopped = True  # pyrage would turn it into text
+            raise
+
+
+class _Plaintext(io.RawIOBase):
+    """Decompresses, hashes, and keeps the last chunk back until everything has been compared."""
+
+    def __init__(self, queue: Handover, expected: StoredObject) -> None:
+        self._queue = queue
+        self._expected = expected
+        self._reader = zstandard.ZstdDecompressor().stream_reader(cast("BinaryIO", queue), read_size=CHUNK)
+        self._hash = hashlib.sha256()
+        self._count = 0
+        self._now = memoryview(b"")
+        self._next: bytes | None = None  # None: nothing was read yet
+        self._failure: BaseException | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            if not self._now:
+                self._advance()
+        except BaseException as error:
+            self._failure = error
+            raise
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), len(self._now))
+        target[:size] = self._now[:size]
+        self._now = self._now[size:]
+        return size
+
+    def _advance(self) -> None:
+        if self._next is None:
+            self._next = self._decompressed()
+        if self._next:
+            self._now = memoryview(self._next)
+            self._next = self._decompressed()
+        if not self._next:
+            self._compare()
+
+    def _decompressed(self) -> bytes:
+        try:
+            chunk = self._reader.read(CHUNK)
+        except zstandard.ZstdError as error:
+            self._finish_reading()  # damage to the stored bytes is the better explanation
+            fact = f"{self._expected.name} cannot be decompressed: {error}"
+            raise IntegrityError(fact, op="unseal") from None
+        self._hash.update(chunk)
+        self._count += len(chunk)
+        return chunk
+
+    def _compare(self) -> None:
+        if self._finish_reading():
+            raise IntegrityError(
+                f"{self._expected.name} goes on after the end of its zstd frame", op="unseal"
+            )
+        expected = self._expected
+        _compare("plain", expected.name, expected.plain_bytes, expected.plain_sha256, self._count, self._hash)
+
+    def _finish_reading(self) -> bool:
+        """Take what is left, which raises what the other thread found; whether there was anything."""
+        anything = False
+        while self._queue.read():
+            anything = True
+        return anything
+
+
+_KEY_HINT = (
+    "Give the age identity that belongs to one of the backup's recipients: identity_file under [encryption], "
+    "or the one on the recovery sheet."
+)
+
+
+def _compare(what: str, name: str, size: int, sha256: str, count: int, digest: hashlib._Hash) -> None:
+    if (count, digest.hexdigest()) != (size, sha256):
+        seen = f"{count} bytes" if count <= size else f"more than {size} bytes"
+        raise IntegrityError(
+            f"{what} bytes of {name} are not those that were sealed: "
+            f"expected {size} bytes, sha256 {sha256}; observed {seen}, sha256 {digest.hexdigest()}",
+            op="compare object",
+            hint="Take another backup or another repository's copy, and find out why this one changed.",
+        )
+
+
+def _identity(text: str) -> pyrage.x25519.Identity:
+    try:
+        return pyrage.x25519.Identity.from_str(text.strip())
+    except pyrage.IdentityError:
+        raise SettingsError(
+            "an age identity cannot be read",
+            op="unseal",
+            hint="It is one line that begins with AGE-SECRET-KEY-1.",
+        ) from None
