@@ -30,7 +30,7 @@ test-all: venv ## every test on every PostgreSQL there is
 	$(PYTEST) -m "" $(ARGS)
 
 check: venv ## ruff, mypy --strict, import-linter
-	.venv/bin/ruff check .
+	.venv/bin/ruff check --output-format concise .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 

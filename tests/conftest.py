@@ -2,5 +2,7 @@
 
 pytest_plugins = [
     "tests.fix_cluster",
+    "tests.fix_operator",
     "tests.fix_record",
+    "tests.fix_akig",
 ]

@@ -1,0 +1,154 @@
+"""The commands on a real server: what they print, how they exit, what they leave behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fix_cluster import Cluster
+from tests.fix_operator import Operator
+
+
+@pytest.fixture
+def protected(operator: Operator, pg18: Cluster, chinook: str) -> Operator:
+    operator.protect(pg18, chinook)
+    return operator
+
+
+def test_a_backup_is_taken_listed_and_proven(protected: Operator) -> None:
+    backup = protected.pra("backup", "--json").document
+    assert backup["schema"] == "pra/backup/1"
+    assert {"backup_id", "target", "kind", "bytes", "seconds", "phases", "repositories"} <= set(backup)
+    assert (backup["target"], backup["kind"]) == ("akig", "full")
+    assert backup["repositories"] == [
+        {"name": "local", "ok": True, "error": None},
+        {"name": "second", "ok": True, "error": None},
+    ]
+    assert all(set(phase) == {"name", "seconds"} for phase in backup["phases"])
+
+    verified = protected.pra("verify", "--repository", "second", "--json").document
+    assert verified["schema"] == "pra/verify/1"
+    assert verified["verdict"] == "PASS", verified["checks"]
+    assert (verified["backup_id"], verified["repository"]) == (backup["backup_id"], "second")
+    assert 0 < verified["rto_seconds"] <= verified["proof_seconds"]
+    assert verified["rpo_seconds"] >= 0
+    assert verified["evidence"].startswith("akig/evidence/")
+    wanted = {"name", "status", "expected", "observed", "reason"}
+    assert verified["checks"]
+    assert all(wanted <= set(check) for check in verified["checks"])
+
+    listed = protected.pra("backups", "--json").document
+    assert listed["schema"] == "pra/backups/1"
+    (item,) = listed["items"]
+    assert item["backup_id"] == backup["backup_id"]
+    assert item["repositories"] == ["local", "second"]
+    assert item["bytes"] == backup["bytes"]
+    assert item["verdict"] == "PASS"
+    assert item["proven_at"] > item["taken_at"]
+
+    people = protected.pra("backups")
+    assert backup["backup_id"] in people.out
+    assert "PASS" in people.out
+
+
+def test_one_damaged_byte_is_named_and_exits_1(protected: Operator) -> None:
+    backup_id = protected.pra("backup", "--json").document["backup_id"]
+    objects = sorted((protected.home / "second/akig/backups" / backup_id / "objects").iterdir())
+    victim = next(path for path in objects if path.name.startswith("dump-"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.chmod(0o600)
+    victim.write_bytes(data)
+
+    failed = protected.pra("verify", "--repository", "second", "--json", code=1).document
+    assert failed["verdict"] == "FAIL"
+    (culprit,) = [check for check in failed["checks"] if check["status"] == "failed"]
+    assert victim.name in culprit["observed"]
+    assert protected.pra("verify", "--repository", "local", "--json").document["verdict"] == "PASS"
+
+
+def test_one_repository_of_two_that_fails_exits_2_and_is_named(protected: Operator) -> None:
+    (protected.home / "second").rmdir()
+    (protected.home / "second").write_text("a file where a directory should be")
+    backup = protected.pra("backup", "--json", code=2).document
+    assert [each["ok"] for each in backup["repositories"]] == [True, False]
+    assert backup["repositories"][1]["error"]
+    (protected.home / "second").unlink()
+    (protected.home / "second").mkdir()
+    again = protected.pra("backup", "--json").document
+    assert any(backup["backup_id"] in copied for copied in again["caught_up"])
+
+
+def test_dry_runs_change_nothing(protected: Operator) -> None:
+    protected.pra("backup")
+
+    def everything() -> set[Path]:
+        return {path for name in ("local", "second") for path in (protected.home / name).rglob("*")}
+
+    before = everything()
+    expire = protected.pra("expire", "--dry-run", "--json").document
+    assert expire["schema"] == "pra/expire/1"
+    assert [item["repository"] for item in expire["items"]] == ["local", "second"]
+    assert all(item["expire"] == [] and len(item["keep"]) == 1 for item in expire["items"])
+    garbage = protected.pra("gc", "--dry-run", "--json").document
+    assert garbage["schema"] == "pra/gc/1"
+    assert all(item["removed"] == [] for item in garbage["items"])
+    into = protected.home / "new"
+    plan = protected.pra("restore", "akig", "--into", str(into), "--dry-run", "--json").document
+    assert plan["schema"] == "pra/restore-plan/1"
+    assert plan["tables"] == 11
+    assert not into.exists()
+    assert {path for path in everything() if "leases" not in path.parts} == {
+        path for path in before if "leases" not in path.parts
+    }
+
+
+def test_a_restore_into_an_empty_database_is_checked_and_recorded(
+    protected: Operator, pg18: Cluster, database: str
+) -> None:
+    backup_id = protected.pra("backup", "--json").document["backup_id"]
+    into = pg18.dsn(database)
+    restored = protected.pra("restore", "akig", "--into", into, "--json").document
+    assert restored["schema"] == "pra/restore/1"
+    assert restored["verdict"] == "PASS", restored["checks"]
+    assert restored["backup_id"] == backup_id
+    assert database in restored["destination"]
+    assert restored["evidence"]
+    again = protected.pra("restore", "akig", "--into", into, code=64)
+    assert "is not empty" in again.err
+
+
+def test_without_encryption_or_keys_a_backup_is_refused_with_the_command_to_run(protected: Operator) -> None:
+    toml = protected.home / "pra.toml"
+    said = toml.read_text()
+    toml.write_text(said.replace("[encryption]\nrecipients", "#"))
+    assert "pra key make" in protected.pra("backup", code=64).err
+    toml.write_text(said)
+    (protected.home / "state/keys/signing.key").unlink()
+    assert "pra key make" in protected.pra("backup", code=64).err
+
+
+@pytest.mark.parametrize("command", ["backup", "verify"])
+def test_prefect_is_not_in_the_process(protected: Operator, command: str) -> None:
+    """In an incident the Prefect server may be the casualty: not even its library is needed."""
+    if command == "verify":
+        protected.pra("backup")
+    code = (
+        "import sys; from deployments.cli.app import run; "
+        f"code = run(['{command}', '--json']); "
+        "print('prefect' in sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=protected.home,
+        env=protected.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "False"
