@@ -22,11 +22,12 @@ RESULTS = ("definitions", "extensions", "collations", "globals")
 # What the check "amcheck" itself puts into a restored database, perhaps while definitions are read.
 _AMCHECK = frozenset({("extension", "amcheck"), ("comment", "extension amcheck")})
 _DIALS_OUT = frozenset({"user mapping", "subscription"})
-_SHOWN = frozenset(
-    "owner,valid,validated,version,enabled,grants,populated,type,not null,position,row security,persistence,"
-    "forced row security,schema,labels,language,volatility,encoding,collate,ctype,provider,locale,login,"
-    "superuser,tablespace,members".split(",")
-)
+_SHOWN = frozenset({
+    "owner", "valid", "validated", "version", "enabled", "grants", "populated", "type", "not null",
+    "position", "row security", "forced row security", "persistence", "schema", "labels", "language",
+    "volatility", "encoding", "collate", "ctype", "provider", "locale", "login", "superuser",
+    "tablespace", "members",
+})  # fmt: skip
 _APART = GLOBAL_KINDS | {COLLATION_KIND, EXTENSION_KIND}
 
 
