@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +15,11 @@ from deployments.cli.proof import proof_json, show_proof
 from deployments.cli.session import JsonOption, start
 from pra.errors import UsageError
 from pra.proc import Scope
-from pra.procedures import restore
+from pra.procedures import restore, tables
 from pra.procedures.context import Context
 from pra.procedures.destination import Destination
-from pra.procedures.session import choose
+from pra.procedures.judging import VerifyReport
+from pra.procedures.session import Choice, choose
 from pra.settings import Target
 from pra.settings_model import dsn_fault
 from pra.timing import format_duration
@@ -38,6 +40,12 @@ def command(
     repository: Annotated[
         str | None, typer.Option("--repository", metavar="NAME", help="Where to read it from.")
     ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table", metavar="NAME", help="Only this table, into a schema of its own. Repeatable."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and restore nothing.")] = False,
     json: JsonOption = False,
 ) -> int:
@@ -45,25 +53,47 @@ def command(
     session = start(context, json=json)
     out, chosen = session.out, session.settings.target(target)
     destination = read_destination(into, chosen)
+    if table and destination.server is None:
+        raise UsageError(
+            "--table needs a database",
+            op="read destination",
+            hint="Give --into the DSN of the live database.",
+        )
     with Scope() as scope, out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         choice = choose(work, backup, repository)
         if dry_run:
             plan = restore.plan(work, choice, destination)
         else:
-            done, undertaking = restore.run(work, Checks(), choice, destination)
+            done = _carry_out(work, choice, destination, table or [])
     if dry_run:
         show_plan(out, plan)
         return 0
     document = {
-        **proof_json(done),
+        **proof_json(done.report),
         "destination": destination.text,
-        "roles_created": undertaking.roles_created,
+        "tables_schema": done.schema,
+        "roles_created": done.roles,
     }
     if not out.result("pra/restore/1", document):
-        show_proof(out, done)
-        _show_roles(out, undertaking.roles_created)
-    return done.verdict.exit_code
+        show_proof(out, done.report)
+        _show_afterwards(out, done)
+    return done.report.verdict.exit_code
+
+
+@dataclass(frozen=True)
+class _Done:
+    report: VerifyReport
+    roles: list[str]
+    schema: str | None
+
+
+def _carry_out(work: Context, choice: Choice, destination: Destination, names: list[str]) -> _Done:
+    if names and destination.server is not None:
+        report, schema = tables.run(work, choice, destination.server, names)
+        return _Done(report, [], schema)
+    report, undertaking = restore.run(work, Checks(), choice, destination)
+    return _Done(report, undertaking.roles_created, None)
 
 
 def read_destination(text: str, target: Target) -> Destination:
@@ -128,12 +158,13 @@ def show_plan(out: Output, plan: restore.RestorePlan) -> None:
         out.note(f"gap: {gap}")
 
 
-def _show_roles(out: Output, roles: list[str]) -> None:
-    """Roles come back without passwords where the backup role could not read them."""
-    if not roles:
-        return
+def _show_afterwards(out: Output, done: _Done) -> None:
+    """What is left to do. Roles come back without passwords where the backup role could not read them."""
     _ = out.translate
-    out.text(_("These roles were created; give each its password:"))
-    for role in roles:
+    if done.schema:
+        out.text(_("The tables are in the schema {schema}.").format(schema=escape(done.schema)))
+    if done.roles:
+        out.text(_("These roles were created; give each its password:"))
+    for role in done.roles:
         quoted = '"' + role.replace('"', '""') + '"'
         out.text(escape(f"  ALTER ROLE {quoted} PASSWORD '…';"))
