@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -250,11 +251,17 @@ def make_manifest(
 
 
 @dataclass
-class _Outcome:
+class Outcome:
+    """What became of each repository, and of the house-keeping where the backup arrived."""
+
     results: list[PublishResult] = field(default_factory=list)
     caught_up: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def arrived(self) -> tuple[str, ...]:
+        return tuple(result.name for result in self.results if result.ok)
 
 
 def run(context: Context, *, accept_new_server: bool = False) -> BackupReport:
@@ -293,35 +300,29 @@ def _gather(publishing: dict[str, Future[PublishResult]]) -> list[PublishResult]
     return [future.result() for future in publishing.values()]
 
 
-def _afterwards(context: Context, results: Sequence[PublishResult]) -> _Outcome:
+def _afterwards(context: Context, results: Sequence[PublishResult]) -> Outcome:
     """Catch up and expire, only where this backup has arrived."""
-    outcome = _Outcome(results=list(results))
-    for result in results:
-        if not result.ok:
-            continue
-        outcome.caught_up += _tolerate(context, outcome, "catch up", result.name, catch_up)
-        outcome.expired += _tolerate(context, outcome, "expire", result.name, expiry.expire_names)
+    outcome = Outcome(results=list(results))
+    for name in outcome.arrived:
+        with tolerating(context, outcome, "catch up", name):
+            outcome.caught_up += catch_up(context, name)
+        with tolerating(context, outcome, "expire", name):
+            outcome.expired += expiry.expire_names(context, name)
     return outcome
 
 
-def _tolerate(
-    context: Context,
-    outcome: _Outcome,
-    phase: str,
-    repository: str,
-    step: Callable[[Context, str], list[str]],
-) -> list[str]:
+@contextmanager
+def tolerating(context: Context, outcome: Outcome, phase: str, repository: str) -> Iterator[None]:
     """House-keeping that fails is said aloud, but a backup that was published stays published."""
     try:
         with context.timeline.phase(phase):
-            return step(context, repository)
+            yield
     except PraError as error:
         outcome.warnings.append(f"{phase} in {repository}: {error.message}")
-        return []
 
 
 def make_report(
-    context: Context, manifest: Manifest, ready: Ready, outcome: _Outcome, seconds: float
+    context: Context, manifest: Manifest, ready: Ready, outcome: Outcome, seconds: float
 ) -> BackupReport:
     return BackupReport(
         backup_id=manifest.backup_id,
@@ -342,6 +343,7 @@ def make_report(
 __all__ = [
     "PHASES",
     "BackupReport",
+    "Outcome",
     "Ready",
     "exclusive",
     "make_report",
@@ -350,4 +352,5 @@ __all__ = [
     "publish",
     "run",
     "take",
+    "tolerating",
 ]
