@@ -41,7 +41,6 @@ class _Shelf:
 
     storage: Storage
     numbers: set[int]
-    conditional: bool
 
 
 class EvidenceLog:
@@ -96,6 +95,7 @@ class EvidenceLog:
         until = at + self._keep if self._keep else None
         for _ in range(_ATTEMPTS):
             shelves, warnings = self._shelves()
+            shelves.sort(key=lambda shelf: not _is_conditional(shelf.storage, warnings))
             warnings += self._catch_up(shelves, until)
             forks = self._forks(shelves, warnings)
             head = max(max(shelf.numbers, default=0) for shelf in shelves)
@@ -121,19 +121,19 @@ class EvidenceLog:
         raise BusyError("others kept taking the next evidence number", op="append evidence", transient=True)
 
     def _shelves(self) -> tuple[list[_Shelf], list[str]]:
-        """Who answers, those first that can arbitrate; and who does not."""
+        """Who answers, in the order of the settings; and who does not."""
         shelves, warnings, failure = [], [], None
         for storage in self._storages:
             try:
                 listed = [evidence_sequence(stat.key) for stat in storage.list(evidence_prefix(self._target))]
                 numbers = {number for number in listed if number}
-                shelves.append(_Shelf(storage, numbers, storage.capabilities().conditional_write))
+                shelves.append(_Shelf(storage, numbers))
             except StorageError as error:
                 failure = error
                 warnings.append(f"{storage.name} was not reached: {error.message}")
         if not shelves and failure is not None:
             raise failure
-        return sorted(shelves, key=lambda shelf: not shelf.conditional), warnings
+        return shelves, warnings
 
     def _digest(self, shelves: Sequence[_Shelf], sequence: int) -> str:
         """SHA-256 of a record in the first repository that holds it: its chain is the one that goes on."""
@@ -280,3 +280,12 @@ class EvidenceLog:
 
     def _stored(self, shelf: _Shelf, sequence: int) -> bytes:
         return shelf.storage.read(evidence_key(self._target, sequence), limit=_LARGEST)
+
+
+def _is_conditional(storage: Storage, warnings: list[str]) -> bool:
+    """Finding out writes a probe, which an account that may only read has no right to."""
+    try:
+        return storage.capabilities().conditional_write
+    except StorageError as error:
+        warnings.append(f"{storage.name} could not be probed: {error.message}")
+        return False

@@ -174,6 +174,22 @@ def test_conditional_repository_arbitrates_though_listed_second(
     assert log.append("verification", BODY).repository == "offsite"
 
 
+def test_account_that_may_only_read_still_reads(
+    local: LocalStorage, offsite: LocalStorage, signer: Signer, keyring: Keyring
+) -> None:
+    class Unprobed(LocalStorage):
+        """Capabilities are found out by writing, and this account may not."""
+
+        def capabilities(self) -> Capabilities:
+            raise StorageError("access denied", op="probe", transient=False)
+
+    storage = Unprobed("local", local.root)
+    log = EvidenceLog([storage, offsite], "akig", signer, keyring)
+    record = log.append("verification", BODY)
+    assert (record.repository, record.warnings) == ("offsite", ("local could not be probed: access denied",))
+    assert sequences(EvidenceLog([storage], "akig", None, keyring).records()) == [1]
+
+
 def test_write_whose_answer_was_lost_keeps_its_number(
     local: LocalStorage, offsite: LocalStorage, signer: Signer, keyring: Keyring
 ) -> None:
