@@ -63,6 +63,10 @@ def _options(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Instead of pra.toml here or PRA_CONFIG.")
     ] = None,
+    _traceback: Annotated[
+        bool,
+        typer.Option("--traceback", help="Show where an unexpected error came from; it may hold row values."),
+    ] = False,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version and leave."),
@@ -97,6 +101,8 @@ def run(argv: list[str]) -> int:
             return UsageError.exit_code
         return _explain(_usage(error), as_json)
     except Exception as error:
+        if "--traceback" in argv:
+            traceback.print_exc()
         return _explain(_unexpected(error), as_json)
 
 
@@ -122,11 +128,11 @@ def _unexpected(error: Exception) -> PraError:
     """A mistake of ours. Its text is not shown: it was not written with secrets and row values in mind."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "nowhere"
+    where = f"{'/'.join(Path(ours[-1].filename).parts[-3:])}:{ours[-1].lineno}" if ours else "nowhere"
     return PraError(
         f"unexpected {type(error).__name__} in {where}",
         op="run",
-        hint="This is a mistake in the software: report it with the command and this line.",
+        hint="This is a mistake in the software: report it with this line. More with: pra --traceback …",
     )
 
 

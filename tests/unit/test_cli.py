@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,12 +42,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def deaf_listen() -> Iterator[int]:
-    """A port where something accepts connections and never answers."""
+def deaf_listen() -> Iterator[socket.socket]:
+    """A server that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        yield listener.getsockname()[1]
+        listener.settimeout(30)
+        yield listener
 
 
 WRONG_USAGE = {
@@ -137,36 +137,46 @@ def test_a_mistake_of_ours_shows_its_place_and_not_its_text(
     monkeypatch.setattr(keys, "make_keys", broken)
     assert run(["key", "make"]) == 1
     written = capsys.readouterr()
-    assert "unexpected ValueError in test_cli.py:" in written.err
+    assert "unexpected ValueError in " in written.err
     assert "hunter2" not in written.err + written.out
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_work_and_tells_itself(
-    home: Path, deaf_listen: int, signum: signal.Signals
+    home: Path, deaf_listen: socket.socket, signum: signal.Signals
 ) -> None:
-    (home / "pra.toml").write_text(TOML.format(language="en", port=deaf_listen, directory=home))
+    (home / "pra.toml").write_text(
+        TOML.format(language="en", port=deaf_listen.getsockname()[1], directory=home)
+    )
     subprocess.run([sys.executable, "-m", "deployments.cli", "key", "make"], check=True, capture_output=True)
     backup = subprocess.Popen(
         [sys.executable, "-m", "deployments.cli", "backup"], stderr=subprocess.PIPE, text=True
     )
-    time.sleep(3)
-    assert backup.poll() is None, "it should be waiting for the server's answer"
+    connection, _ = deaf_listen.accept()  # from here on it waits for an answer
     backup.send_signal(signum)
     _, stderr = backup.communicate(timeout=15)
+    connection.close()
     assert backup.returncode == 128 + signum
     assert f"error: run: stopped by signal {int(signum)}" in stderr
 
 
-@pytest.mark.parametrize("command", ["backup", "verify"])
-def test_without_a_prefect_api_flow_exits_69(
-    home: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run([command, "--flow"]) == 69
-    assert "no Prefect API is configured" in capsys.readouterr().err
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert run([command, "--flow", "--json"]) == 69
-    assert "no Prefect API answers" in json.loads(capsys.readouterr().out)["error"]["message"]
+@pytest.mark.parametrize(
+    ("command", "url", "complaint"),
+    [
+        ("backup", "", "no Prefect API is configured"),
+        ("verify", "http://127.0.0.1:1/api", "no Prefect API answers at"),
+    ],
+)
+def test_without_a_prefect_api_flow_exits_69(home: Path, command: str, url: str, complaint: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", command, "--flow", "--json"],
+        env=os.environ | ({"PREFECT_API_URL": url} if url else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert complaint in json.loads(done.stdout)["error"]["message"]
 
 
 def test_loading_the_command_line_loads_neither_prefect_nor_great_expectations() -> None:

@@ -1,0 +1,78 @@
+"""prefect.yaml is read by Prefect without a word about unknown keys: every entry is held against its flow."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+
+from deployments import register
+from deployments.register import Entry, expand, read_entries
+
+KEYS = {
+    "name",
+    "entrypoint",
+    "description",
+    "tags",
+    "parameters",
+    "work_pool",
+    "concurrency_limit",
+    "schedules",
+}
+ENTRIES = {entry.entrypoint: entry for entry in read_entries()}
+
+
+def flow_of(entry: Entry) -> Flow[..., Any]:
+    module, _, name = entry.entrypoint.rpartition(".")
+    found = getattr(import_module(module), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+def test_both_flows_have_a_deployment() -> None:
+    assert {flow_of(entry).name for entry in ENTRIES.values()} == {"backup", "restore-verify"}
+
+
+def test_no_key_is_unknown() -> None:
+    raw = yaml.safe_load(register.FILE.read_text())
+    assert set(raw) == {"name", "prefect-version", "definitions", "deployments"}
+    for entry in raw["deployments"]:
+        assert set(entry) <= KEYS
+        for schedule in entry["schedules"]:
+            assert set(schedule) == {"slug", "cron", "timezone", "active"}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_the_parameters_are_those_of_the_flow(entry: Entry) -> None:
+    parameters = inspect.signature(flow_of(entry).fn).parameters
+    assert set(entry.parameters) <= set(parameters)
+    needed = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
+    assert needed == {"target"}, "the target has no default: a run without one must not pick its own"
+    assert entry.parameters["target"] == entry.name == register.MODEL
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_every_parameter_is_documented_in_the_form(entry: Entry) -> None:
+    properties = parameter_schema(flow_of(entry)).properties
+    assert all(each.get("description") for each in properties.values())
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_every_schedule_is_named_and_means_something(entry: Entry) -> None:
+    assert entry.schedules
+    for schedule in entry.schedules:
+        assert schedule["slug"]
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_an_entry_is_expanded_to_another_target() -> None:
+    entry = expand(next(iter(ENTRIES.values())), "other")
+    assert (entry.name, entry.parameters["target"]) == ("other", "other")
+    assert "akig" not in entry.description
+    assert "other" in entry.tags
