@@ -197,8 +197,10 @@ def _detail(rule: dict[str, Any]) -> str:
         return f"{rule['says']}: could not be asked: {redact(rule['error'])}"
     if rule["unexpected"] is None:
         return f"{rule['says']}: does not hold"
-    of = f" of {rule['of']}" if rule["of"] is not None else ""
-    return f"{rule['says']}: {rule['unexpected']}{of} rows break it"
+    if rule["of"] is not None:
+        return f"{rule['says']}: {rule['unexpected']} of {rule['of']} rows break it"
+    verb = "breaks" if rule["unexpected"] == 1 else "break"
+    return f"{rule['says']}: {number(rule['unexpected'], 'row')} {verb} it"
 
 
 def _plain(suites: Sequence[Suite]) -> list[dict[str, Any]]:
