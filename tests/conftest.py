@@ -2,7 +2,10 @@
 
 pytest_plugins = [
     "tests.fix_cluster",
+    "tests.fix_hostile",
     "tests.fix_operator",
     "tests.fix_record",
+    "tests.fix_world",
     "tests.fix_akig",
+    "tests.fix_store",
 ]

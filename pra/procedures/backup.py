@@ -21,6 +21,7 @@ from pra.manifest import FingerprintRef, Manifest, ServerFacts, TableCount, sign
 from pra.model import PublishResult, new_backup_id
 from pra.postgres import rights
 from pra.postgres.connect import Connection
+from pra.postgres.pooler import check_pooler
 from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
 from pra.postgres.tools import Tools, find_tools
 from pra.procedures import expiry
@@ -96,7 +97,7 @@ def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
                     op="check server",
                     hint=f"PRA supports {OLDEST_MAJOR} and newer.",
                 )
-            rights.check_pooler(context.server.connect)
+            check_pooler(context.server.connect)
             gaps = _gaps(connection)
         tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir)
         previous, unreachable = _previous(context)
@@ -110,7 +111,7 @@ def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
 def _gaps(connection: Connection) -> tuple[str, ...]:
     """Blocking gaps raise; silent ones are named in the manifest."""
     found = rights.gaps(connection)
-    rights.refuse_blocking(found)
+    rights.require(found, "check rights")
     return tuple(f"{gap.object}: {gap.what}" for gap in found)
 
 

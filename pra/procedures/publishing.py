@@ -38,8 +38,11 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
                         publisher.commit(event.backup_id, event.manifest)
             manifest = publisher.committed
     except PraError as error:
-        spool.leave(repository)
+        spool.leave(repository, error.message)
         return PublishResult(repository, False, error.message, error.hint, 0, time.monotonic() - start)
+    except BaseException as error:
+        spool.leave(repository, type(error).__name__)  # or the producer would wait for us
+        raise
     return PublishResult(repository, True, bytes=manifest.bytes, seconds=time.monotonic() - start)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,11 +149,15 @@ def read_manifest(this: Session) -> None:
 def fetch(this: Session) -> None:
     """Bring, verify, decrypt, unpack. Raises IntegrityError, DecryptError, ObjectMissing."""
     with this.timeline.phase("fetch"):
+        folder = this.work / "fetched"
+        if folder.exists():
+            shutil.rmtree(folder)  # a try before this one ended half-way
+        folder.mkdir(mode=0o700)
         this.fetched = logical_restore.fetch(
             this.context.storage(this.choice.repository),
             lambda name: object_key(this.context.target.name, this.choice.backup_id, name),
             this.manifest,
-            this.work,
+            folder,
             identities=this.identities,
             report=this.context.report,
         )
