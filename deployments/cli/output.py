@@ -30,6 +30,7 @@ from pra.messages import Translate
 _COLOURS = {"PASS": "green", "PARTIAL": "yellow", "FAIL": "red"}
 _COLOURS |= {"passed": "green", "skipped": "yellow", "failed": "red", "not_applicable": "dim", "ok": "green"}
 _PLAIN_EVERY_SECONDS = 10.0
+_FILE_COLUMNS = 200
 
 Report = Callable[[str, int, int], None]
 """What a procedure tells of its progress; the same shape as ``pra.engines.logical.Report``."""
@@ -96,8 +97,9 @@ class Output:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Cells are Rich markup: escape what comes from outside."""
         table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for place, column in enumerate(columns):
+            # What the row is about is copied and typed again: it stays in one piece.
+            table.add_column(column, overflow="fold", no_wrap=place == 0)
         for row in rows:
             table.add_row(*row)
         _console(stderr=self.json).print(table)
@@ -155,4 +157,7 @@ class _Bars:
 
 def _console(*, stderr: bool) -> Console:
     # Made anew each time: it takes today's sys.stdout, which a test may have replaced.
-    return Console(stderr=stderr)
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = _FILE_COLUMNS  # a file or a pipe has no edge; Rich would assume 80
+    return console

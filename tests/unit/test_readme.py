@@ -1,0 +1,36 @@
+"""What the README promises is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deployments.cli.app import app
+from pra.postgres.rights import least_privilege_sql
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_role_is_the_one_that_is_tested() -> None:
+    assert least_privilege_sql("backup", "akig") in README
+
+
+def test_every_command_is_in_the_table_and_none_that_is_not_there() -> None:
+    registered = {command.name for command in app.registered_commands} | {
+        group.name for group in app.registered_groups
+    }
+    named = {a or b for a, b in re.findall(r"^\| `pra (\w+)|, `pra (\w+)", README, flags=re.MULTILINE)}
+    assert named == registered
+
+
+def test_every_make_target_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+def test_every_file_it_links_exists() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
