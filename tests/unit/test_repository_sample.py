@@ -1,4 +1,4 @@
-"""What a released version wrote stays readable: manifests, objects, evidence of `tests/data/repository-v*`."""
+"""What a released version wrote stays readable: the manifests, objects and evidence in `tests/data`."""
 
 from __future__ import annotations
 
