@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fix_world",
     "tests.fix_akig",
     "tests.fix_store",
+    "tests.fix_prefect",
 ]

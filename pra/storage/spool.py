@@ -188,6 +188,12 @@ class Spool:
             self._progress()
 
     @property
+    def deserted(self) -> bool:
+        """Every publisher has left: nothing that is read now can arrive anywhere."""
+        with self._changed:
+            return not self._live()
+
+    @property
     def unconsumed_bytes(self) -> int:
         """Announced and not yet acknowledged by everybody."""
         with self._changed:

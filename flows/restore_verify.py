@@ -1,0 +1,69 @@
+"""Restore-verify: choose → preflight → fetch → restore → checks side by side → evidence; then the next."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks import recover as step
+from tasks import report, work
+from tasks.recover import Proof
+from tasks.report import Ended
+
+Which = Literal["newest and stalest", "newest", "stalest"]
+
+THREADS: Any = ThreadPoolTaskRunner(max_workers=step.AT_ONCE)
+
+
+@flow(
+    name="restore-verify",
+    flow_run_name="{target}",
+    task_runner=THREADS,
+    persist_result=False,
+    **report.HOOKS,
+)
+def restore_verify(
+    target: str, backup: Which | str = "newest and stalest", repository: str | None = None
+) -> Ended:
+    """Restore backups into a throwaway server, run every check, time it, and sign the proof.
+
+    Ends as Completed when all is proven, Partial when a question was not answered, Fail when one was
+    answered wrongly or the backup could not be restored.
+
+    Args:
+        target: The database: a name below [targets] in pra.toml.
+        backup: Which backup to prove: the newest, the stalest (least recently proven), both in turn, or the
+            id of one backup.
+        repository: Read from this repository only; empty takes the one whose last proof is oldest, which
+            alternates between them.
+    """
+    if newer := report.overtaken():
+        return report.skipped(newer)
+    proofs: list[Proof] = []
+    try:
+        for which in step.turns(backup):
+            with work.work_on(target) as this:
+                choice = step.choose.submit(this, which, repository).result()
+                if step.is_among(choice, proofs):
+                    continue
+                report.name_run(target, *step.backups(choice, proofs))
+                proofs.append(prove(this, choice))
+    finally:
+        report.show_proofs(target, proofs)
+    return report.proofs_ended(proofs)
+
+
+def prove(this: work.Work, choice: step.Chosen) -> Proof:
+    """Restore one backup and ask every question; whatever a step learns about the backup is the verdict."""
+    with step.restoring(this, choice) as restore:
+        questions, results = step.NO_QUESTIONS, step.NO_RESULTS
+        with step.findings():
+            step.attempt(step.read_manifest, restore)
+            step.attempt(step.preflight, restore)
+            step.attempt(step.fetch, restore)
+            step.attempt(step.restore, restore)
+            questions = step.plan_checks(restore)
+            results = step.run_checks(restore, questions)
+        return step.conclude.submit(restore, results, questions.required).result().held

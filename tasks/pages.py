@@ -1,0 +1,113 @@
+"""What a run shows to people: Markdown and table rows, in their language. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pra.messages import Translate
+from pra.model import CheckResult, Status, Verdict
+from pra.procedures.backup import BackupReport
+from pra.procedures.judging import VerifyReport
+from pra.timing import Objective, Phase, format_duration
+
+_SIGN = {Verdict.PASS: "✅", Verdict.PARTIAL: "⚠️", Verdict.FAIL: "❌"}
+_STATUS_SIGN = {Status.PASSED: "✅", Status.SKIPPED: "⚠️", Status.FAILED: "❌", Status.NOT_APPLICABLE: "➖"}
+_ORDER = (Status.FAILED, Status.SKIPPED, Status.PASSED, Status.NOT_APPLICABLE)
+
+Row = dict[str, Any]
+
+
+def phase_rows(phases: Sequence[Phase], objective_seconds: float, _: Translate, **more: str) -> list[Row]:
+    """One row a phase: seconds, and the share of the objective that it used. ``more`` comes before."""
+    return [
+        {
+            **more,
+            _("Phase"): phase.name,
+            _("Seconds"): round(phase.seconds, 2),
+            _("Share of the objective"): f"{phase.seconds / objective_seconds:.2%}",
+        }
+        for phase in phases
+    ]
+
+
+def backup_page(report: BackupReport, _: Translate) -> str:
+    """What was taken, where it arrived, and what did not go as it should."""
+    heading = _("Backup {backup_id} of {target}: {size} in {duration}").format(
+        backup_id=report.backup_id,
+        target=report.target,
+        size=_megabytes(report.bytes),
+        duration=format_duration(report.seconds),
+    )
+    rows = [[each.name, "✅" if each.ok else "❌", each.error, each.hint] for each in report.repositories]
+    table = _table([_("Repository"), _("State"), _("Error"), _("What to do")], rows)
+    return "\n\n".join(
+        [
+            f"## {heading}",
+            table,
+            *_listed(_("Copied from another repository"), report.caught_up),
+            *_listed(_("Expired"), report.expired),
+            *_listed(_("Gaps"), report.gaps),
+            *_listed(_("Warnings"), report.warnings),
+        ]
+    )
+
+
+def proof_page(reports: Sequence[VerifyReport], _: Translate) -> str:
+    """The verdicts of one run, each with its objectives, its checks and its evidence."""
+    return "\n\n---\n\n".join("\n\n".join(_proof(report, _)) for report in reports)
+
+
+def _proof(report: VerifyReport, _: Translate) -> Iterator[str]:
+    heading = _("{verdict}: backup {backup_id} of {target}, read from {repository}").format(
+        verdict=report.verdict.value,
+        backup_id=report.backup_id,
+        target=report.target,
+        repository=report.repository,
+    )
+    yield f"## {_SIGN[report.verdict]} {heading}"
+    yield _table(
+        [_("Objective"), _("Measured"), _("Target"), _("Kept")],
+        [_objective(objective, _) for objective in report.objectives],
+    )
+    ordered = sorted(report.checks, key=lambda each: _ORDER.index(each.status))
+    yield _table(
+        [_("Check"), _("State"), _("Expected"), _("Observed"), _("Why")], [_check(each) for each in ordered]
+    )
+    yield from _listed(
+        _("Details"), [f"{each.name}: {detail}" for each in ordered for detail in each.details]
+    )
+    if report.evidence:
+        yield _("Recorded as {evidence}.").format(evidence=f"`{report.evidence}`")
+
+
+def _objective(objective: Objective, _: Translate) -> list[str]:
+    measured = "?" if objective.seconds is None else format_duration(objective.seconds)
+    kept = {True: f"✅ {_('yes')}", False: f"❌ {_('no')}", None: "?"}[objective.met]
+    return [objective.name, measured, format_duration(objective.target_seconds), kept]
+
+
+def _check(check: CheckResult) -> list[str]:
+    status = f"{_STATUS_SIGN[check.status]} {check.status}"
+    return [check.name, status, check.expected, check.observed, check.reason]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _listed(heading: str, lines: Sequence[str]) -> list[str]:
+    return [f"**{heading}**\n\n" + "\n".join(f"- {_cell(line)}" for line in lines)] if lines else []
+
+
+def _cell(text: str) -> str:
+    """Names of tables and columns are the users' own: none may break a table or become markup."""
+    plain = " ".join(text.split())
+    for character in "\\|<>*`":
+        plain = plain.replace(character, f"\\{character}")
+    return plain
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

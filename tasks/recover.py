@@ -1,0 +1,147 @@
+"""The steps of a verification as tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prefect import Task
+from prefect.logging import get_run_logger
+
+from checks import Checks
+from pra.model import CheckResult, Status
+from pra.procedures import judging, session, verify
+from pra.procedures.judging import VerifyReport
+from pra.procedures.session import Choice, Learned, Session
+from tasks.step import Handle, red, step
+from tasks.work import Work
+
+AT_ONCE = 2
+"""How many checks run side by side: each keeps a core of the sandbox busy."""
+
+
+Chosen = Handle[Choice]
+Proof = VerifyReport
+BOTH = "newest and stalest"
+
+
+def turns(backup: str) -> tuple[str, ...]:
+    """What a run proves, one after the other.
+
+    Each proof makes its repository the most recently proven one, so that the second is read from another.
+    """
+    return ("newest", "stalest") if backup == BOTH else (backup,)
+
+
+@step("choose", run_name="choose {which}")
+def choose(work: Work, which: str, repository: str | None) -> Chosen:
+    return Handle(session.choose(work.held, which, repository))
+
+
+def is_among(choice: Chosen, proofs: Sequence[Proof]) -> bool:
+    """Whether this run has already proven that copy: with one backup, the newest is the stalest."""
+    return (choice.held.repository, choice.held.backup_id) in {(p.repository, p.backup_id) for p in proofs}
+
+
+def backups(choice: Chosen, proofs: Sequence[Proof]) -> list[str]:
+    """Every backup that the run is about, in order, each once."""
+    return list(dict.fromkeys([*(proof.backup_id for proof in proofs), choice.held.backup_id]))
+
+
+@contextmanager
+def restoring(work: Work, choice: Chosen) -> Iterator[Handle[Session]]:
+    """Folder, sandbox and lease of one verification, gone afterwards."""
+    with session.open_session(work.held, choice.held) as this:
+        try:
+            yield Handle(this)
+        except BaseException:
+            # Before the sandbox is torn down: a step that still runs must not start another tool in it.
+            work.held.scope.close()
+            raise
+
+
+@contextmanager
+def findings() -> Iterator[None]:
+    """Once a step has settled the verdict, the steps after it are left out."""
+    try:
+        yield
+    except Learned as finding:
+        get_run_logger().error("%s failed: %s", finding.result.name, finding.result.observed)
+
+
+def attempt(task: Task[[Handle[Session]], None], this: Handle[Session]) -> None:
+    """Carry out one step of the restore, and turn what it learns about the backup into a finding."""
+    with session.learning(this.held, task.name):
+        task.submit(this).result()
+
+
+@step("manifest")
+def read_manifest(this: Handle[Session]) -> None:
+    session.read_manifest(this.held)
+
+
+# Tried once: a second try would start another server beside the first.
+@step("preflight", retries=0)
+def preflight(this: Handle[Session]) -> None:
+    verify.preflight(this.held)
+
+
+@step("fetch")
+def fetch(this: Handle[Session]) -> None:
+    session.fetch(this.held)
+
+
+# Tried once: the clock of the objective runs, and what is half restored is evidence.
+@step("restore", retries=0)
+def restore(this: Handle[Session]) -> None:
+    verify.restore(this.held)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The plan of the checks: what is asked, what was ruled out beforehand, what must be answered."""
+
+    asked: tuple[str, ...] = ()
+    ruled_out: tuple[CheckResult, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+NO_QUESTIONS = Questions()
+NO_RESULTS: Handle[list[CheckResult]] = Handle([])
+
+
+def plan_checks(this: Handle[Session]) -> Questions:
+    database, checks = this.held.database, Checks()
+    assert database is not None
+    return Questions(
+        tuple(checks.names(database)), tuple(checks.ruled_out(database)), tuple(checks.required(database))
+    )
+
+
+@step("check", run_name="check {name}", retries=0)
+def check(this: Handle[Session], name: str) -> list[CheckResult]:
+    database = this.held.database
+    assert database is not None
+    results = list(Checks().run(name, database))
+    wrong = [result for result in results if result.status in (Status.FAILED, Status.SKIPPED)]
+    if not wrong:
+        return results
+    return red(
+        results, "; ".join(f"{each.name} {each.status}: {each.observed or each.reason}" for each in wrong)
+    )
+
+
+def run_checks(this: Handle[Session], questions: Questions) -> Handle[list[CheckResult]]:
+    """Ask everything side by side; the answers in the plan's order, those ruled out first."""
+    with this.held.timeline.phase("checks"):
+        asked = [check.submit(this, name) for name in questions.asked]
+        answers = [each.result(raise_on_failure=False) for each in asked]
+    return Handle([*questions.ruled_out, *(result for answer in answers for result in answer)])
+
+
+@step("evidence")
+def conclude(
+    this: Handle[Session], results: Handle[list[CheckResult]], required: tuple[str, ...]
+) -> Handle[Proof]:
+    return Handle(judging.conclude(this.held, results.held, required=required))
