@@ -29,6 +29,19 @@ _NO_LINK = {
 }
 
 
+def link_alone(source: Path, path: Path) -> bool:
+    """Hard-link ``source`` to ``path`` unless a third name shares the file; False if it was not linked.
+
+    Two repositories that shared one file would be one copy, and one damage.
+    """
+    if not link(source, path):
+        return False
+    if path.stat().st_nlink <= 2:
+        return True
+    path.unlink()
+    return False
+
+
 def link(source: Path, path: Path) -> bool:
     """Hard-link ``source`` to ``path``; False where the file system cannot.
 

@@ -65,8 +65,9 @@ class LocalStorage:
     def put(self, key: str, source: Path, *, sha256: str, retain_until: datetime | None = None) -> None:
         """Link or copy ``source`` to ``key``. The source must never be modified afterwards.
 
-        A link costs neither space nor time; the file is synced all the same. A copy is read back
-        from the disk and compared with ``sha256``.
+        A link costs neither space nor time; the file is synced all the same. It is made for one
+        repository only: the next gets a copy, which is read back from the disk and compared with
+        ``sha256``.
 
         Raises:
             RepositoryFull: No space or quota left.
@@ -76,7 +77,7 @@ class LocalStorage:
             raise StorageError(f"nothing to store as {key}: {source} is gone", op="put", transient=False)
 
         def write(temporary: Path, path: Path) -> None:
-            if files.link(source, temporary):
+            if files.link_alone(source, temporary):
                 files.sync(temporary)
             else:
                 files.copy(source, temporary)
@@ -201,7 +202,12 @@ class LocalStorage:
         return path
 
     def _require_root(self) -> None:
-        if not self.root.is_dir():
+        # Not is_dir(): a directory that may not be looked into is not a missing one.
+        try:
+            there = stat.S_ISDIR(self.root.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        if not there:
             raise StorageError(
                 f"repository {self.name} is not there: {self.root} is not a directory",
                 op="open repository",
@@ -213,7 +219,8 @@ class LocalStorage:
         self, prefix: str, wanted: Callable[[str], bool], make: Callable[[str, os.stat_result], T]
     ) -> Iterator[T]:
         check_prefix(prefix)
-        self._require_root()
+        with self._errors("list", prefix):
+            self._require_root()
 
         def walk() -> Iterator[T]:
             folder, slash, _ = prefix.rpartition("/")

@@ -24,6 +24,7 @@ from pra.storage.s3_versions import Version, Versions
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _PROBE = "_probe"
 _PROBE_SECONDS = 5
@@ -106,14 +107,8 @@ class S3Storage:
     @contextmanager
     def open(self, key: str) -> Iterator[BinaryIO]:
         whole = self._key(key)
-        version: dict[str, Any] = {}
         with errors(self._place, "open", key):
-            if self.object_lock:
-                oldest = self._versions.oldest(whole)
-                if oldest is None:
-                    raise ObjectMissing(f"{key} in {self.name} does not exist", op="open")
-                version = {"VersionId": oldest.version_id}
-            first = self._client.get_object(Bucket=self._bucket, Key=whole, **version)
+            first, version = self._get(whole)
 
         def reopen(offset: int) -> StreamingBody:
             ranged: dict[str, Any] = {"Range": f"bytes={offset}-"} if offset else {}
@@ -179,9 +174,13 @@ class S3Storage:
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=whole
             )
-            for found in (one for page in pages for one in page.get("Uploads", [])):
-                key = found["Key"].removeprefix(self._prefix)
-                yield Upload(key, found["UploadId"], found["Initiated"].astimezone(UTC))
+            try:
+                for found in (one for page in pages for one in page.get("Uploads", [])):
+                    key = found["Key"].removeprefix(self._prefix)
+                    yield Upload(key, found["UploadId"], found["Initiated"].astimezone(UTC))
+            except ClientError as error:
+                if code_of(error) != "NoSuchUpload":  # rclone's way of saying that there are none
+                    raise
 
     def abort(self, upload: Upload) -> None:
         with errors(self._place, "abort upload", upload.key):
@@ -232,6 +231,19 @@ class S3Storage:
         raise ObjectExists(
             f"{whole} in {self.name} holds other bytes", op="put", hint="Objects are written once."
         )
+
+    def _get(self, whole: str) -> tuple[GetObjectOutputTypeDef, dict[str, Any]]:
+        """The object to read, and what names its version."""
+        if not self.object_lock:
+            return self._client.get_object(Bucket=self._bucket, Key=whole), {}
+        while oldest := self._versions.oldest(whole):
+            version: dict[str, Any] = {"VersionId": oldest.version_id}
+            try:
+                return self._client.get_object(Bucket=self._bucket, Key=whole, **version), version
+            except ClientError as error:
+                if code_of(error) not in MISSING:  # it was replaced while we looked; look again
+                    raise
+        raise ObjectMissing(f"{whole} in {self.name} does not exist", op="open")
 
     def _oldest_bytes(self, whole: str) -> bytes | None:
         return self.read(whole.removeprefix(self._prefix))

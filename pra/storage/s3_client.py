@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from pra.storage.s3_errors import Place, errors
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_MAKING = threading.Lock()
 _DEFAULT_REGION = "us-east-1"  # what servers that have no regions expect to be signed for
 
 
@@ -76,8 +79,10 @@ def connect(name: str, url: str, account: Account, limits: Limits) -> tuple[S3Cl
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    with errors(place, "open repository"):
-        client = boto3.session.Session().client(
+    # One session: it reads the service's description, which takes longer than all the rest, only once.
+    # Making clients from it is not safe in several threads; using them is.
+    with errors(place, "open repository"), _MAKING:
+        client = _session().client(
             "s3",
             endpoint_url=account.endpoint,
             region_name=account.region or _DEFAULT_REGION,
@@ -86,6 +91,11 @@ def connect(name: str, url: str, account: Account, limits: Limits) -> tuple[S3Cl
             config=config,
         )
     return client, place, f"{prefix}/" if prefix else ""
+
+
+@cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
 
 
 def _require_tls(name: str, endpoint: str, *, allowed: bool) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from pra.errors import ObjectExists
 from pra.storage.s3_errors import MISSING, UNMET, Place, code_of, status_of
@@ -98,14 +99,20 @@ class ConditionalWriter:
 
     def current(self, key: str) -> Current | None:
         """The newest version, or None."""
-        try:
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=key)
-        except ClientError as error:
-            if code_of(error) in MISSING:
-                return None
-            raise
-        with answer["Body"] as body:
-            return Current(body.read(), answer["ETag"])
+        for last in (False, False, True):
+            try:
+                answer = self._client.get_object(Bucket=self._place.bucket, Key=key)
+                with closing(answer["Body"]) as body:  # as its own context manager it would be urllib3's
+                    return Current(body.read(), answer["ETag"])
+            except HTTPClientError:
+                # The body broke off: a server may rewrite an object under its readers.
+                if last:
+                    raise
+            except ClientError as error:
+                if code_of(error) in MISSING:
+                    return None
+                raise
+        raise AssertionError("unreachable")
 
     def _newest(self, key: str) -> bytes | None:
         current = self.current(key)
