@@ -15,6 +15,7 @@ import pytest
 
 from tests.fix_cluster import Cluster
 
+_LOADED = "(Prefect was loaded)"
 _TOML = """
 [targets.{target}]
 dsn = "host={host} port={port} user=postgres dbname={dbname}"
@@ -27,13 +28,23 @@ bindir = "{bindir}"
 """
 
 
+# The command, and at its end whether anything had loaded Prefect.
+_PROGRAM = f"""
+import atexit, sys
+from deployments.cli import main
+atexit.register(lambda: "prefect" in sys.modules and sys.stderr.write("{_LOADED}"))
+main()
+"""
+
+
 @dataclass(frozen=True)
 class Ran:
-    """One command that was run."""
+    """One command that was run. ``prefect``: it loaded Prefect."""
 
     code: int
     out: str
     err: str
+    prefect: bool = False
 
     @property
     def document(self) -> dict[str, Any]:
@@ -58,7 +69,7 @@ class Operator:
 
     def start(self, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "deployments.cli", *arguments],
+            [sys.executable, "-c", _PROGRAM, *arguments],
             cwd=self.home,
             env=self.environment | dict(variables or {}),
             stdin=subprocess.DEVNULL,
@@ -74,7 +85,7 @@ class Operator:
             out, err = process.communicate(timeout=timeout)
         finally:
             process.kill()
-        ran = Ran(process.returncode, out, err)
+        ran = Ran(process.returncode, out, err.replace(_LOADED, ""), _LOADED in err)
         if code is not None:
             assert ran.code == code, f"pra {' '.join(arguments)} ended with {ran.code}:\n{out}\n{err}"
         return ran
