@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pra.keys import Keyring, Signer
 from pra.manifest import Extension, FingerprintRef, Manifest, ServerFacts, TableCount
 from pra.model import StoredObject
 from pra.storage.local import LocalStorage
+
+# A busy machine is no counterexample.
+settings.register_profile("pra", deadline=None)
+settings.load_profile("pra")
 
 TAKEN = datetime(2026, 11, 22, 7, 9, 55, tzinfo=UTC)
 BACKUP_ID = "20261122T070955Z-full-3f9c"

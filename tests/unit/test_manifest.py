@@ -185,6 +185,7 @@ def test_unsound_manifest_cannot_even_be_made(change: dict[str, Any]) -> None:
         make_manifest(**change)
 
 
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.booleans() | st.none(), st.lists))
 )
