@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
@@ -25,6 +26,8 @@ from pra.settings import Settings
 FILE = Path(__file__).parents[1] / "prefect.yaml"
 MODEL = "akig"
 """The target for which prefect.yaml is written."""
+
+Action = Literal["created", "updated", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,25 @@ def expand(entry: Entry, target: str) -> Entry:
     )
 
 
-def deploy(settings: Settings, *, config: Path | None = None) -> list[str]:
-    """Create or update work pools and deployments; doing it again changes nothing.
+@dataclass(frozen=True)
+class Change:
+    """What was done to one deployment (``flow/target``) or work pool: created, updated or unchanged.
+
+    ``what`` names the fields that differed.
+    """
+
+    name: str
+    action: Action
+    what: tuple[str, ...] = ()
+
+
+def deploy(settings: Settings, *, config: Path | None = None) -> list[Change]:
+    """Create or update work pools and deployments; what is as it should be is not written.
+
+    A schedule that was paused, and a deployment, stay paused: that was an operator's decision.
 
     Args:
         config: The file that runs shall read their settings from (``PRA_CONFIG``).
-
-    Returns:
-        The deployments' names, ``flow/target``.
 
     Raises:
         UnavailableError: No Prefect API answers.
@@ -100,9 +114,12 @@ def deploy(settings: Settings, *, config: Path | None = None) -> list[str]:
     try:
         with get_client(sync_client=True) as client:
             entries = read_entries()
-            for pool in sorted({entry.work_pool for entry in entries}):
-                _make_pool(client, pool)
-        return [name for entry in entries for name in _for_targets(entry, settings, config)]
+            pools = [_make_pool(client, pool) for pool in sorted({entry.work_pool for entry in entries})]
+            return pools + [
+                _register(client, expand(entry, target), config)
+                for entry in entries
+                for target in settings.targets
+            ]
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise UnavailableError(
             f"the Prefect API at {url} failed with {type(error).__name__}",
@@ -111,33 +128,82 @@ def deploy(settings: Settings, *, config: Path | None = None) -> list[str]:
         ) from error
 
 
-def _for_targets(entry: Entry, settings: Settings, config: Path | None) -> Iterator[str]:
+def _register(client: SyncPrefectClient, entry: Entry, config: Path | None) -> Change:
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry.entrypoint, use_placeholder_flow=False)
-    variables = {"PRA_CONFIG": str(config)} if config else {}
-    for target in settings.targets:
-        this = expand(entry, target)
-        limit = this.concurrency_limit
-        deployment = RunnerDeployment.from_flow(
-            flow,
-            this.name,
-            description=this.description,
-            tags=list(this.tags),
-            parameters=dict(this.parameters),
-            schedules=[
-                Cron(each["cron"], timezone=each["timezone"], active=each["active"], slug=each["slug"])
-                for each in this.schedules
-            ],
-            concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
-            work_pool_name=this.work_pool,
-            job_variables={"env": variables} if variables else None,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        )
-        deployment.apply()
-        yield f"{flow.name}/{target}"
+    name = f"{flow.name}/{entry.name}"
+    wanted = _build(flow, entry, config)
+    try:
+        there = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        wanted.apply()
+        return Change(name, "created")
+    differing = _differences(there, wanted)
+    if not differing:
+        return Change(name, "unchanged")
+    _keep_pauses(there, wanted)
+    wanted.apply()
+    return Change(name, "updated", differing)
 
 
-def _make_pool(client: SyncPrefectClient, name: str) -> None:
+def _build(flow: Flow[..., Any], entry: Entry, config: Path | None) -> RunnerDeployment:
+    limit = entry.concurrency_limit
+    return RunnerDeployment.from_flow(
+        flow,
+        entry.name,
+        description=entry.description,
+        tags=list(entry.tags),
+        parameters=dict(entry.parameters),
+        schedules=[
+            Cron(each["cron"], timezone=each["timezone"], active=each["active"], slug=each["slug"])
+            for each in entry.schedules
+        ],
+        concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
+        work_pool_name=entry.work_pool,
+        job_variables={"env": {"PRA_CONFIG": str(config)}} if config else {},
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+def _differences(there: DeploymentResponse, wanted: RunnerDeployment) -> tuple[str, ...]:
+    """The fields that differ from what the server has."""
+    limit = there.global_concurrency_limit
+    options = there.concurrency_options
+    pairs: dict[str, tuple[Any, Any]] = {
+        "entrypoint": (there.entrypoint, wanted.entrypoint),
+        "description": (there.description, wanted.description),
+        "tags": (sorted(there.tags), sorted(wanted.tags)),
+        "parameters": (there.parameters, wanted.parameters),
+        "work pool": (there.work_pool_name, wanted.work_pool_name),
+        "variables": (there.job_variables, wanted.job_variables),
+        "concurrency limit": (limit.limit if limit else None, wanted.concurrency_limit),
+        "collision strategy": (
+            options.collision_strategy if options else None,
+            wanted.concurrency_options.collision_strategy if wanted.concurrency_options else None,
+        ),
+        "form": (there.parameter_openapi_schema, _form(wanted)),
+        "schedules": (_cron(there.schedules), _cron(wanted.schedules or [])),
+    }
+    return tuple(name for name, (is_there, is_wanted) in pairs.items() if is_there != is_wanted)
+
+
+def _form(wanted: RunnerDeployment) -> dict[str, Any]:
+    # As apply() sends it.
+    return wanted._parameter_openapi_schema.model_dump(exclude_unset=True)
+
+
+def _cron(schedules: Sequence[Any]) -> dict[str, tuple[str, str]]:
+    return {each.slug: (each.schedule.cron, each.schedule.timezone) for each in schedules}
+
+
+def _keep_pauses(there: DeploymentResponse, wanted: RunnerDeployment) -> None:
+    active = {each.slug: each.active for each in there.schedules}
+    for schedule in wanted.schedules or []:
+        schedule.active = active.get(schedule.slug, schedule.active)
+
+
+def _make_pool(client: SyncPrefectClient, name: str) -> Change:
     try:
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
     except ObjectAlreadyExists:
-        return  # as it should be: an operator may have changed it
+        return Change(f"work pool {name}", "unchanged")  # an operator may have tuned it
+    return Change(f"work pool {name}", "created")

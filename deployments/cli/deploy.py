@@ -13,8 +13,10 @@ def command(context: typer.Context, json: JsonOption = False) -> int:
     # Loaded here: no other command may load Prefect.
     from deployments import register
 
-    names = register.deploy(session.settings, config=session.config)
-    if not session.out.result("pra/deploy/1", {"items": [{"deployment": name} for name in names]}):
-        for name in names:
-            session.out.text(name)
+    changes = register.deploy(session.settings, config=session.config)
+    items = [{"deployment": each.name, "action": each.action, "what": list(each.what)} for each in changes]
+    if not session.out.result("pra/deploy/1", {"items": items}):
+        for each in changes:
+            more = f" ({', '.join(each.what)})" if each.what else ""
+            session.out.text(f"{each.action:9} {each.name}{more}")
     return 0
