@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 from pra.catalog import Catalog
 from pra.engines.logical import Report, no_report
-from pra.errors import BusyError, NotFoundError, UsageError
+from pra.errors import BusyError, NotFoundError, SettingsError, UsageError
 from pra.evidence import EvidenceLog
 from pra.keys import Keyring, Signer, load_keyring, load_signer
 from pra.postgres.connect import Server, one_value
@@ -57,8 +57,18 @@ class Context:
 
     @cached_property
     def evidence(self) -> EvidenceLog:
+        """The target's record. Without a signing key it can be read, not written."""
+        try:
+            signer = self.signer
+        except SettingsError:
+            signer = None
         return EvidenceLog(
-            list(self.repositories.values()), self.target.name, self.signer, self.keyring, clock=self.clock
+            list(self.repositories.values()),
+            self.target.name,
+            signer,
+            self.keyring,
+            clock=self.clock,
+            keep=timedelta(days=31 * max(1, self.settings.retention.monthly)),
         )
 
     def last_proof(self, repository: str) -> datetime | None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from pra.catalog import Catalog
 from pra.errors import BusyError, PraError, StorageError
 from pra.leases import hold
+from pra.listing import retention_facts
 from pra.manifest import Manifest, read
 from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
-from pra.procedures.expiry import plan_for, policy
-from pra.retention import gfs_end
+from pra.procedures.expiry import policy
+from pra.retention import gfs_end, plan
 from pra.storage.spool import Abandoned, ObjectReady, Sealed, Spool
 
 
@@ -55,6 +56,7 @@ class _Publisher:
     _manifest: Manifest | None = None
     _lease: ExitStack = field(default_factory=ExitStack)
     _covered: str = ""
+    _until: datetime | None = None
 
     def __enter__(self) -> _Publisher:
         return self
@@ -83,18 +85,17 @@ class _Publisher:
         storage, target = self.context.storage(self.repository), self.context.target.name
         self._lease.enter_context(hold(storage, target, "backup", self.context.clock, covers=[backup_id]))
         self._covered = backup_id
+        self._until = retain_until(self.context, self.repository, backup_moment(backup_id))
 
     def put(self, backup_id: str, stored: StoredObject, path: Path) -> None:
         self._cover(backup_id)
-        until = retain_until(self.context, self.repository, backup_moment(backup_id))
-        self.catalog.publish_object(backup_id, stored, path, retain_until=until)
+        self.catalog.publish_object(backup_id, stored, path, retain_until=self._until)
 
     def commit(self, backup_id: str, data: bytes) -> None:
         self._cover(backup_id)
         manifest = read(data, self.context.keyring, target=self.context.target.name, backup_id=backup_id)
-        until = retain_until(self.context, self.repository, backup_moment(backup_id))
         with self.context.timeline.phase(f"read back {self.repository}"):
-            self.catalog.commit(data, manifest, retain_until=until)
+            self.catalog.commit(data, manifest, retain_until=self._until)
         self._manifest = manifest
 
     def forget(self, backup_id: str) -> None:
@@ -116,19 +117,23 @@ def retain_until(context: Context, repository: str, taken_at: datetime) -> datet
 
 
 def catch_up(context: Context, repository: str) -> list[str]:
-    """Copy here what other repositories hold, this one misses and retention would keep. Returns the ids.
+    """Copy here what others hold, this one misses and its own retention would keep. Returns the ids.
 
     Raises:
         StorageError, IntegrityError: A copy could not be made whole; nothing half-copied is visible.
     """
     catalog = context.catalog(repository)
-    here = catalog.committed()
+    ours = catalog.backups()
+    here = {entry.backup_id for entry in ours}
     copied: list[str] = []
     for other in context.repositories:
         if other == repository:
             continue
         source = context.catalog(other)
-        wanted = {kept.backup_id for kept in plan_for(context, other).keep} - here
+        # A copy that cannot be read there cannot be brought here; it is that repository's own finding.
+        missing = [e for e in source.backups() if e.backup_id not in here and e.manifest is not None]
+        decided = plan(retention_facts([*ours, *missing]), policy(context), context.clock())
+        wanted = {kept.backup_id for kept in decided.keep} - here
         for backup_id in sorted(wanted, reverse=True):
             until = retain_until(context, repository, backup_moment(backup_id))
             new = catalog.copy_from(source, backup_id, context.folder("spool"), retain_until=until)

@@ -129,6 +129,7 @@ class Session:
 @contextmanager
 def open_session(context: Context, choice: Choice) -> Iterator[Session]:
     """Everything a verification makes lives in here and is gone afterwards."""
+    _ = context.signer  # a verdict that cannot be signed is none: better said now than at the end
     root = context.folder("work")
     ephemeral.sweep(root, "verify-")
     storage = context.storage(choice.repository)
