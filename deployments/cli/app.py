@@ -13,18 +13,15 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import backup, backups, deploy, housekeeping, keys, restore, verify
+from deployments.cli import backup, backups, deploy, housekeeping, keys, restore, signals, verify
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
 from pra.errors import Interrupted, PraError, UsageError
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(
     name="pra",
@@ -41,14 +38,6 @@ app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")
 app.command("deploy")(deploy.command)
-
-
-class _Stopped(BaseException):
-    """A signal. Not an Exception: what carries on after one repository's error must stop for this."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,8 +67,7 @@ def _options(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
-    for signum in _SIGNALS:
-        signal.signal(signum, _on_signal)
+    signals.install()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
@@ -90,7 +78,7 @@ def run(argv: list[str]) -> int:
         return _code(typer.main.get_command(app)(args=argv, prog_name="pra", standalone_mode=False))
     except PraError as error:
         return _explain(error, as_json)
-    except _Stopped as stopped:
+    except signals.Stopped as stopped:
         return _explain(Interrupted(stopped.signum), as_json)
     except typer.Exit as leave:
         return leave.exit_code
@@ -134,14 +122,3 @@ def _unexpected(error: Exception) -> PraError:
         op="run",
         hint="This is a mistake in the software: report it with this line. More with: pra --traceback …",
     )
-
-
-def _on_signal(signum: int, _frame: FrameType | None) -> None:
-    # Only the first one interrupts: what is left to do is to end processes and tidy up.
-    for each in _SIGNALS:
-        signal.signal(each, _ignore)
-    raise _Stopped(signum)
-
-
-def _ignore(_signum: int, _frame: FrameType | None) -> None:
-    """Unlike SIG_IGN, a handler is not inherited by the processes that we start."""

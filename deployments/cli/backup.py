@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from deployments.cli.alerting import alerting, tell_backup
 from deployments.cli.output import Output, coloured, size
 from deployments.cli.phases import phases_json, show_phases
 from deployments.cli.session import FlowOption, JsonOption, TargetArgument, start
@@ -32,9 +33,10 @@ def command(
     if flow:
         given = {"accept_new_server": True} if accept_new_server else {}
         return follow_flow(session.out, f"backup/{chosen.name}", given)
-    with Scope() as scope, session.out.follow() as report:
+    with alerting(session, "backup", chosen.name), Scope() as scope, session.out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         done = backup.run(work, accept_new_server=accept_new_server)
+    tell_backup(session, done)
     _show(session.out, done)
     return done.exit_code
 

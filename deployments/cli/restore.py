@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ import typer
 from rich.markup import escape
 
 from checks import Checks
+from deployments.cli.alerting import alerting, tell_proof
 from deployments.cli.output import Output, size
 from deployments.cli.proof import proof_json, show_proof
-from deployments.cli.session import JsonOption, start
+from deployments.cli.session import JsonOption, Session, start
 from pra.errors import UsageError
 from pra.proc import Scope
 from pra.procedures import restore, tables
@@ -59,7 +61,7 @@ def command(
             op="read destination",
             hint="Give --into the DSN of the live database.",
         )
-    with Scope() as scope, out.follow() as report:
+    with _alerting(session, chosen, dry_run=dry_run), Scope() as scope, out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         choice = choose(work, backup, repository)
         if dry_run:
@@ -69,6 +71,7 @@ def command(
     if dry_run:
         show_plan(out, plan)
         return 0
+    tell_proof(session, "restore", done.report)
     document = {
         **proof_json(done.report),
         "destination": destination.text,
@@ -79,6 +82,10 @@ def command(
         show_proof(out, done.report)
         _show_afterwards(out, done)
     return done.report.verdict.exit_code
+
+
+def _alerting(session: Session, target: Target, *, dry_run: bool) -> AbstractContextManager[None]:
+    return nullcontext() if dry_run else alerting(session, "restore", target.name, typed=True)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from checks import Checks
+from deployments.cli.alerting import alerting, tell_proof
 from deployments.cli.proof import proof_json, show_proof
 from deployments.cli.session import FlowOption, JsonOption, TargetArgument, start
 from deployments.cli.through_flow import follow_flow
@@ -36,9 +37,10 @@ def command(
     if flow:
         given = {"backup": backup} | ({"repository": repository} if repository else {})
         return follow_flow(session.out, f"restore-verify/{chosen.name}", given)
-    with Scope() as scope, session.out.follow() as report:
+    with alerting(session, "verify", chosen.name), Scope() as scope, session.out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         done = verify.run(work, Checks(), which=backup, repository=repository)
+    tell_proof(session, "verify", done)
     if not session.out.result("pra/verify/1", proof_json(done)):
         show_proof(session.out, done)
     return done.verdict.exit_code

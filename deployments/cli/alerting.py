@@ -1,0 +1,72 @@
+"""What the command line tells the people on call: through the same sender as the flows' hooks."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deployments.cli.session import Session
+from deployments.cli.signals import Stopped
+from pra.errors import BusyError, Interrupted, PraError, UsageError
+from pra.model import Status, Verdict
+from pra.procedures.backup import BackupReport
+from pra.procedures.judging import VerifyReport
+
+
+@contextmanager
+def alerting(session: Session, what: str, target: str, *, typed: bool = False) -> Iterator[None]:
+    """Alert when the work inside ends in an error, then let the error go on.
+
+    Ctrl-C is not told: whoever pressed it knows. Another run being at work is a warning.
+
+    Args:
+        typed: A person is at the keyboard and sees a wrong usage; otherwise a timer started this.
+    """
+    try:
+        yield
+    except PraError as error:
+        if not (typed and isinstance(error, UsageError)):
+            tell(session, what, target, error, critical=not isinstance(error, BusyError))
+        raise
+    except Stopped as stopped:
+        if stopped.signum != signal.SIGINT:
+            tell(session, what, target, Interrupted(stopped.signum), critical=False)
+        raise
+    except Exception as error:
+        tell(session, what, target, error, critical=True)
+        raise
+
+
+def tell(session: Session, what: str, target: str, error: BaseException, *, critical: bool) -> None:
+    # Loaded here: slack-sdk is needed only when something is wrong.
+    from pra.watch import alerts
+
+    severity = alerts.Severity.CRITICAL if critical else alerts.Severity.WARNING
+    alerts.notify_failure(session.settings, error, what=what, target=target, severity=severity)
+
+
+def tell_backup(session: Session, done: BackupReport) -> None:
+    """Alert when not every repository holds the backup."""
+    failed = [result for result in done.repositories if not result.ok]
+    if failed:
+        message = "; ".join(f"{result.name}: {result.error}" for result in failed)
+        error = PraError(message, op=f"publish {done.backup_id}", hint=failed[0].hint)
+        tell(session, "backup", done.target, error, critical=done.exit_code == 1)
+
+
+def tell_proof(session: Session, what: str, done: VerifyReport) -> None:
+    """Alert when the verdict is not PASS. Names and counts only, as everywhere."""
+    if done.verdict is Verdict.PASS:
+        return
+    wrong = [check for check in done.checks if check.status in (Status.FAILED, Status.SKIPPED)]
+    found = ", ".join(f"{check.name} {check.status}: {check.observed or check.reason}" for check in wrong)
+    message = f"{done.verdict}: {done.backup_id} from {done.repository}: {found}"
+    hint = next((check.reason for check in wrong if check.reason), "")
+    tell(
+        session,
+        what,
+        done.target,
+        PraError(message, op="check", hint=hint),
+        critical=done.verdict is Verdict.FAIL,
+    )
