@@ -11,34 +11,36 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from pra.errors import PraError, UnavailableError
+from pra.model import Verdict
 
 _POLL_SECONDS = 1.0
+_UNREMARKABLE = ("", "Scheduled", "Pending")
 _PATIENCE_SECONDS = 60.0
-_VERDICTS = {"Completed": "PASS", "Partial": "PARTIAL", "Fail": "FAIL"}
-_EXIT_CODES = {"PASS": 0, "FAIL": 1, "PARTIAL": 2}
+_VERDICTS = {"Completed": Verdict.PASS, "Partial": Verdict.PARTIAL, "Fail": Verdict.FAIL}
 
 
 @dataclass(frozen=True)
 class FlowRunReport:
-    """How a run ended. ``verdict`` is None when it ended without one (crashed, cancelled, failed)."""
+    """How a run ended. ``verdict`` is None when there is none: it crashed, was cancelled, or raised."""
 
     flow_run_id: UUID
     name: str
     deployment: str
     state: str
     message: str
-    verdict: str | None
+    verdict: Verdict | None
     seconds: float
     url: str
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.verdict is None else _EXIT_CODES[self.verdict]
+        return 1 if self.verdict is None else self.verdict.exit_code
 
 
 def run(
@@ -49,7 +51,7 @@ def run(
     Args:
         deployment: For example ``backup/akig``.
         parameters: What differs from the deployment's own.
-        say: Told each change of state.
+        say: Told each change of state, of the run and of its tasks.
 
     Raises:
         UnavailableError: No API, no such deployment, or no worker that would run it.
@@ -58,7 +60,9 @@ def run(
         found = _find(client, deployment)
         if found.work_pool_name:
             _require_worker(client, found.work_pool_name)
-        created = client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+        created = client.create_flow_run_from_deployment(
+            found.id, parameters=dict(parameters), name=found.name
+        )
         url = _ui_url(created.id)
         say(f"flow run {created.name}: {url}")
         final = _follow(client, created.id, found.work_pool_name, say)
@@ -68,21 +72,36 @@ def run(
 def _follow(client: SyncPrefectClient, run_id: UUID, pool: str | None, say: Callable[[str], None]) -> FlowRun:
     last: str | None = None
     moved = time.monotonic()
+    tasks: dict[UUID, str] = {}
     while True:
         flow_run = client.read_flow_run(run_id)
         state = flow_run.state
         name = state.name if state else None
-        if state is not None and state.is_final():
-            return flow_run
         if name != last:
             say(f"flow run {flow_run.name}: {name}")
             last, moved = name, time.monotonic()
+        _say_tasks(client, run_id, tasks, say)
+        if state is not None and state.is_final():
+            return flow_run
         waiting = state is None or state.is_scheduled() or state.is_pending()
         if waiting and pool and time.monotonic() - moved > _PATIENCE_SECONDS:
             # Perhaps busy, perhaps gone: only a pool that lost its worker ends the wait.
             _require_worker(client, pool)
             moved = time.monotonic()
         time.sleep(_POLL_SECONDS)
+
+
+def _say_tasks(
+    client: SyncPrefectClient, run_id: UUID, known: dict[UUID, str], say: Callable[[str], None]
+) -> None:
+    of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+    found = client.read_task_runs(flow_run_filter=of_this_run)
+    for task_run in sorted(found, key=lambda run: str(run.end_time or run.start_time or "")):
+        state = task_run.state_name or ""
+        if state in _UNREMARKABLE or known.get(task_run.id) == state:
+            continue
+        known[task_run.id] = state
+        say(f"{task_run.name}: {state}")
 
 
 def _report(flow_run: FlowRun, deployment: str, url: str) -> FlowRunReport:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
 from tasks import recover as step
 from tasks import report, work
 from tasks.recover import Proof
 from tasks.report import Ended
 
-Which = Literal["newest and stalest", "newest", "stalest"]
+# The titles are what the form shows on its two tabs.
+Which = Annotated[Literal["newest and stalest", "newest", "stalest"], Field(title="choice")]
+BackupId = Annotated[str, Field(title="backup id")]
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=step.AT_ONCE)
 
@@ -25,7 +28,7 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=step.AT_ONCE)
     **report.HOOKS,
 )
 def restore_verify(
-    target: str, backup: Which | str = "newest and stalest", repository: str | None = None
+    target: str, backup: Which | BackupId = "newest and stalest", repository: str = ""
 ) -> Ended:
     """Restore backups into a throwaway server, run every check, time it, and sign the proof.
 
@@ -36,7 +39,7 @@ def restore_verify(
         target: The database: a name below [targets] in pra.toml.
         backup: Which backup to prove: the newest, the stalest (least recently proven), both in turn, or the
             id of one backup.
-        repository: Read from this repository only; empty takes the one whose last proof is oldest, which
+        repository: Read from this repository only. Left empty: the one whose last proof is oldest, which
             alternates between them.
     """
     if newer := report.overtaken():
@@ -45,7 +48,7 @@ def restore_verify(
     try:
         for which in step.turns(backup):
             with work.work_on(target) as this:
-                choice = step.choose.submit(this, which, repository).result()
+                choice = step.choose.submit(this, which, repository or None).result()
                 if step.is_among(choice, proofs):
                     continue
                 report.name_run(target, *step.backups(choice, proofs))
