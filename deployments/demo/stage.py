@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from pra.postgres.rights import least_privilege_sql
 from psycopg import sql
 
 from deployments.demo import akig
 from pra import keys
 from pra.errors import ToolError, UsageError
+from pra.postgres.rights import least_privilege_sql
 from pra.postgres.sandbox import sandbox_account
 from pra.postgres.tools import SERVER, find_tools, readable_by
 from pra.proc import Scope
