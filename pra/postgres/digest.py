@@ -185,22 +185,3 @@ def parts_of(pages: int, weight: int, share: int) -> tuple[Part, ...]:
     number = max(1, min(pages, -(-weight // share)))
     edges = [pages * i // number for i in range(1, number)]
     return tuple(Part(a, b) for a, b in zip([None, *edges], [*edges, None], strict=True))
-
-
-# A large object may have holes, which a dump turns into zeros: trailing zeros of a page and pages of zeros do
-# not count, the object's size does.
-LARGE_OBJECT_PAGES = sql.SQL(
-    "pg_largeobject CROSS JOIN LATERAL (SELECT rtrim(data, '\\x00') AS bytes OFFSET 0) AS page "
-    "WHERE bytes <> ''"
-)
-LARGE_OBJECT_PAGE_HASH = sql.SQL("hash_record_extended(ROW(loid, pageno, bytes), {})").format(
-    sql.Literal(SEEDS[0])
-)
-LARGE_OBJECT_SIZES = sql.SQL(
-    "(SELECT m.oid AS loid, coalesce(max(pageno * (current_setting('block_size')::int8 / 4) "
-    "+ octet_length(data)), 0) AS size FROM pg_largeobject_metadata AS m "
-    "LEFT JOIN pg_largeobject AS p ON p.loid = m.oid GROUP BY m.oid) AS sizes"
-)
-LARGE_OBJECT_SIZE_HASH = sql.SQL("hash_record_extended(ROW(loid, int8send(size)), {})").format(
-    sql.Literal(SEEDS[0])
-)

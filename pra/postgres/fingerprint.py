@@ -15,21 +15,15 @@ import psycopg
 from psycopg import sql
 
 from pra.errors import PostgresError
-from pra.postgres import definitions
+from pra.postgres import definitions, large_objects
 from pra.postgres.comparison import compare, compare_matviews, incomparable
-from pra.postgres.connect import Connection
+from pra.postgres.connect import Connection, one_value
 from pra.postgres.digest import (
-    LARGE_OBJECT_PAGE_HASH,
-    LARGE_OBJECT_PAGES,
-    LARGE_OBJECT_SIZE_HASH,
-    LARGE_OBJECT_SIZES,
-    Column,
     Part,
     Sums,
     count_sql,
     digest_sql,
     parts_of,
-    summed,
     sums_of,
 )
 from pra.postgres.facts import (
@@ -44,6 +38,7 @@ from pra.postgres.facts import (
 )
 from pra.postgres.pinned import closing, pinned_session
 from pra.postgres.sequences import compare_sequences, read_sequences
+from pra.postgres.tables import Table, list_tables
 from pra.timing import Clock, utc_now
 
 __all__ = [
@@ -54,43 +49,6 @@ __all__ = [
 
 OP = "fingerprint database"
 SMALLEST_PART = 32 * 1024 * 1024  # bytes: below, starting another scan costs more than it spreads
-
-# Rows that a dump would hold: no system, temporary or foreign tables, no partitioned parents (their leaves
-# are there); tables of extensions only where declared as configuration, and there the rows that it names.
-_TABLES = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relispopulated,
-       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int8,
-       coalesce(pg_table_size(c.oid), 0), coalesce(e.condition, ''), e.condition IS NOT NULL,
-       ARRAY(SELECT a.attname::text FROM pg_attribute AS a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-       ARRAY(SELECT a.atttypid::int8 FROM pg_attribute AS a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-       coalesce(m.amname, '') = 'heap'
-FROM pg_class AS c
-JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN pg_am AS m ON m.oid = c.relam
-LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension) AS e
-     ON e.oid = c.oid
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND (e.oid IS NOT NULL OR NOT EXISTS (
-      SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-      AND d.deptype = 'e'))
-ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
-"""
-_DOMAINS = "SELECT oid::int8, typbasetype::int8 FROM pg_type WHERE typtype = 'd'"
-
-
-@dataclass(frozen=True)
-class _Table:
-    schema: str
-    name: str
-    kind: str
-    pages: int
-    bytes: int
-    condition: str
-    columns: tuple[Column, ...]
-    divisible: bool
 
 
 @dataclass(frozen=True)
@@ -138,8 +96,8 @@ def take(
             with closing(conn_factory()) as other:
                 sequences = read_sequences(other)
         if snapshot is None:
-            snapshot = str(_one(holder, "SELECT pg_export_snapshot()"))
-        tables = [table for table in _tables(holder) if only is None or only(table.schema, table.name)]
+            snapshot = str(one_value(holder, "SELECT pg_export_snapshot()"))
+        tables = [table for table in list_tables(holder) if only is None or only(table.schema, table.name)]
         plan = [*_table_jobs(tables, depth, jobs), *_large_object_jobs(holder, depth, len(tables))]
         with _sessions(conn_factory, snapshot, lock_wait, min(jobs, len(plan))) as workers:
             sums = _carry_out(plan, workers, stop, progress)
@@ -149,7 +107,7 @@ def take(
             depth=depth,
             server_version_num=holder.info.server_version,
             snapshot=snapshot,
-            visible=str(_one(holder, "SELECT pg_current_snapshot()")),
+            visible=str(one_value(holder, "SELECT pg_current_snapshot()")),
             taken_at=taken_at,
             seconds=time.monotonic() - started,
             tables=tuple(d for d in digests if not d.kind.startswith("matview")),
@@ -159,11 +117,6 @@ def take(
             definitions=found.definitions,
             gaps=found.gaps,
         )
-
-
-def _one(conn: Connection, query: str) -> object:
-    row = conn.execute(query.encode()).fetchone()
-    return row[0] if row else None
 
 
 @contextmanager
@@ -176,27 +129,7 @@ def _sessions(
         ]
 
 
-def _tables(conn: Connection) -> list[_Table]:
-    base: dict[int, int] = dict(conn.execute(_DOMAINS).fetchall())
-
-    def resolve(oid: int) -> int:
-        while oid in base:
-            oid = base[oid]
-        return oid
-
-    tables = []
-    for row in conn.execute(_TABLES):
-        _, schema, name, relkind, persistence, populated, pages, size, condition, configured, *rest = row
-        names, types, heap = rest
-        kind = "unlogged" if persistence == "u" else "configuration" if configured else "table"
-        if relkind == "m":
-            kind = "matview" if populated else "matview-unpopulated"
-        columns = tuple(Column(n, resolve(t)) for n, t in zip(names, types, strict=True))
-        tables.append(_Table(schema, name, kind, pages, size, condition, columns, heap and not condition))
-    return tables
-
-
-def _table_jobs(tables: Sequence[_Table], depth: Depth, jobs: int) -> list[_Job]:
+def _table_jobs(tables: Sequence[Table], depth: Depth, jobs: int) -> list[_Job]:
     """One job a table; large ones in parts, so that no worker is left alone with the largest."""
     share = max(SMALLEST_PART, sum(table.bytes for table in tables) // (jobs * 8))
     planned = []
@@ -217,13 +150,10 @@ def _table_jobs(tables: Sequence[_Table], depth: Depth, jobs: int) -> list[_Job]
 
 
 def _large_object_jobs(conn: Connection, depth: Depth, owner: int) -> list[_Job]:
-    if depth == "counts" or not _one(conn, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):
+    if depth == "counts" or not large_objects.readable_at_once(conn) or not large_objects.count(conn):
         return []
-    size = int(str(_one(conn, "SELECT pg_table_size('pg_largeobject')")))
-    return [
-        _Job(owner, size, summed(LARGE_OBJECT_PAGE_HASH, LARGE_OBJECT_PAGES)),
-        _Job(owner, size, summed(LARGE_OBJECT_SIZE_HASH, LARGE_OBJECT_SIZES)),
-    ]
+    size = int(one_value(conn, "SELECT pg_table_size('pg_largeobject')"))
+    return [_Job(owner, size, query) for query in large_objects.queries()]
 
 
 def _carry_out(
@@ -279,12 +209,16 @@ def _cancel(conn: Connection) -> None:
         conn.close()
 
 
-def _table_digest(table: _Table, sums: Sums | None, depth: Depth) -> TableDigest:
+def _table_digest(table: Table, sums: Sums | None, depth: Depth) -> TableDigest:
     known = sums or Sums()
     digest = known.hex if depth == "digest" and sums is not None else None
     return TableDigest(table.schema, table.name, known.rows, digest, table.bytes, table.kind)
 
 
 def _large_objects(conn: Connection, sums: Sums | None, depth: Depth) -> LargeObjects:
-    count = int(str(_one(conn, "SELECT count(*) FROM pg_largeobject_metadata")))
-    return LargeObjects(count, (sums or Sums()).hex if depth == "digest" else None)
+    count = large_objects.count(conn)
+    if depth == "counts":
+        return LargeObjects(count, None)
+    if sums is None and count:
+        sums = large_objects.one_by_one(conn)
+    return LargeObjects(count, (sums or Sums()).hex)

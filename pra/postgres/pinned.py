@@ -51,12 +51,17 @@ def pinned_session(
         conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if snapshot is not None:
             conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-        pins = PINNED | {"lock_timeout": str(int(lock_wait.total_seconds() * 1000))}
-        if conn.info.server_version >= 170000:
-            pins["transaction_timeout"] = "0"
-        encoding = str(conn.info.parameter_status("server_encoding"))
-        # Without conversion no byte gets lost; Latin-1 lets Python read any name of an SQL_ASCII database.
-        pins["client_encoding"] = "LATIN1" if encoding == "SQL_ASCII" else "UTF8"
-        for name, value in pins.items():
-            conn.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        pin(conn, lock_wait)
         yield conn
+
+
+def pin(conn: Connection, lock_wait: timedelta) -> None:
+    """Pin everything that decides how values are spelled, until the open transaction ends."""
+    pins = PINNED | {"lock_timeout": str(int(lock_wait.total_seconds() * 1000))}
+    if conn.info.server_version >= 170000:
+        pins["transaction_timeout"] = "0"
+    encoding = str(conn.info.parameter_status("server_encoding"))
+    # Without conversion no byte gets lost; Latin-1 lets Python read any name of an SQL_ASCII database.
+    pins["client_encoding"] = "LATIN1" if encoding == "SQL_ASCII" else "UTF8"
+    for name, value in pins.items():
+        conn.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))

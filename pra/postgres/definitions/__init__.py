@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,20 +118,30 @@ def compare(expected: Sequence[Definition], observed: Sequence[Definition]) -> l
     Left out, since no restore could do otherwise: server-wide objects that only the destination has; the
     public schema and plpgsql where the source had dropped them; invalid indexes, which a dump does not carry.
     """
-    before = {(d.kind, d.identity): json.loads(d.text) for d in expected}
-    after = {(d.kind, d.identity): json.loads(d.text) for d in observed}
+    before, after = _by_name(expected), _by_name(observed)
     differences: list[Difference] = []
     for key in sorted(before.keys() | after.keys()):
-        was, now, name = before.get(key), after.get(key), " ".join(key)
+        was, now, name = before.get(key), after.get(key), " ".join(key[:2])
         if now is None:
             if was is not None and was.get("valid") is not False:
                 differences.append(Difference(name, "existence", _shown(was), "missing"))
         elif was is None:
-            if key[0] not in SHARED and key not in GIVEN:
+            if key[0] not in SHARED and key[:2] not in GIVEN:
                 differences.append(Difference(name, "existence", "absent", _shown(now)))
         else:
             differences.extend(_altered(name, was, now))
     return differences
+
+
+def _by_name(definitions: Sequence[Definition]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Facts by kind and identity, numbered: should two ever share a name, none may hide the other."""
+    seen: Counter[tuple[str, str]] = Counter()
+    facts = {}
+    for definition in sorted(definitions):
+        name = (definition.kind, definition.identity)
+        facts[(*name, seen[name])] = json.loads(definition.text)
+        seen[name] += 1
+    return facts
 
 
 def _altered(name: str, was: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:

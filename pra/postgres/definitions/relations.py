@@ -52,7 +52,7 @@ WHERE c.relpersistence <> 't' AND @own(pg_class, c.oid)
     ),
     family(
         # A child made by INHERITS may come back with its columns in another order: no position there.
-        # Options named pg_… are the server's own notes (a minor release of 15 writes pg_attver), which no dump carries.
+        # Options named pg_… are the server's own notes (a release of 15 writes pg_attver): no dump has them.
         "columns",
         """
 SELECT 'column', (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).identity,
@@ -65,8 +65,8 @@ SELECT 'column', (pg_identify_object('pg_class'::regclass, c.oid, a.attnum)).ide
            'not null', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
            'generated', nullif(a.attgenerated, ''), 'identity', nullif(a.attidentity, ''),
            'storage', a.attstorage, 'compression', nullif(a.attcompression, ''),
-           'statistics', nullif(a.attstattarget, -1), 'options', (SELECT jsonb_agg(o) FROM unnest(a.attoptions) AS o
-                                              WHERE o !~ '^pg_'),
+           'statistics', nullif(a.attstattarget, -1),
+           'options', (SELECT jsonb_agg(o) FROM unnest(a.attoptions) AS o WHERE o !~ '^pg_'),
            'local', CASE WHEN k.child THEN a.attislocal END, 'secrets', to_jsonb(a.attfdwoptions))
 FROM pg_attribute AS a
 JOIN pg_class AS c ON c.oid = a.attrelid

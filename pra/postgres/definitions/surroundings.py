@@ -181,8 +181,8 @@ FROM pg_seclabels AS l
         # Together by owner and grants: there may be millions.
         "large objects",
         f"""
-SELECT 'large objects', format('of %I', @role(l.lomowner)),
-       jsonb_build_object('grants', g.held, 'count', count(*),
+SELECT 'large objects', format('of %I with %s', @role(l.lomowner), g.held),
+       jsonb_build_object('count', count(*),
                           'numbers', sum(hashint8extended(l.oid::int8, 1)))
 FROM pg_largeobject_metadata AS l
 CROSS JOIN LATERAL (
