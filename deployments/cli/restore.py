@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from checks import Checks
 from deployments.cli.alerting import alerting, tell_proof
-from deployments.cli.output import Output, size
+from deployments.cli.output import Output
 from deployments.cli.proof import proof_json, show_proof
+from deployments.cli.restore_words import show_afterwards, show_plan
 from deployments.cli.session import JsonOption, Session, start
-from pra.errors import UsageError
+from pra.errors import NotFoundError, StorageError, UsageError
 from pra.proc import Scope
 from pra.procedures import restore, tables
 from pra.procedures.context import Context
 from pra.procedures.destination import Destination
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Choice, choose
+from pra.procedures.session import accept_unverified as accept
 from pra.settings import Target
 from pra.settings_model import dsn_fault
-from pra.timing import format_duration
 
 
 def command(
@@ -40,12 +40,21 @@ def command(
     ],
     backup: Annotated[str, typer.Option("--backup", metavar="newest|ID", help="Which backup.")] = "newest",
     repository: Annotated[
-        str | None, typer.Option("--repository", metavar="NAME", help="Where to read it from.")
+        str | None,
+        typer.Option("--repository", metavar="NAME", help="Read it from here, else the first with it."),
     ] = None,
     table: Annotated[
         list[str] | None,
         typer.Option(
             "--table", metavar="NAME", help="Only this table, into a schema of its own. Repeatable."
+        ),
+    ] = None,
+    accept_unverified: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-unverified",
+            metavar="TARGET",
+            help="Restore although the signature is bad or missing: type the target's name again. Recorded.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and restore nothing.")] = False,
@@ -55,15 +64,12 @@ def command(
     session = start(context, json=json)
     out, chosen = session.out, session.settings.target(target)
     destination = read_destination(into, chosen)
-    if table and destination.server is None:
-        raise UsageError(
-            "--table needs a database",
-            op="read destination",
-            hint="Give --into the DSN of the live database.",
-        )
+    _check_usage(chosen, destination, table, accept_unverified)
     with _alerting(session, chosen, dry_run=dry_run), Scope() as scope, out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
-        choice = choose(work, backup, repository)
+        choice = _choose(out, work, backup, repository)
+        if accept_unverified is not None:
+            choice = accept(work, choice)
         if dry_run:
             plan = restore.plan(work, choice, destination)
         else:
@@ -80,8 +86,40 @@ def command(
     }
     if not out.result("pra/restore/1", document):
         show_proof(out, done.report)
-        _show_afterwards(out, done)
+        show_afterwards(out, done.schema, done.roles)
     return done.report.verdict.exit_code
+
+
+def _check_usage(
+    target: Target, destination: Destination, names: list[str] | None, accept_unverified: str | None
+) -> None:
+    if accept_unverified not in (None, target.name):
+        raise UsageError(
+            f"--accept-unverified names {accept_unverified!r}, not the target",
+            op="accept backup",
+            hint=f"Type the target's name: --accept-unverified {target.name}",
+        )
+    if names and destination.server is None:
+        raise UsageError(
+            "--table needs a database",
+            op="read destination",
+            hint="Give --into the DSN of the live database.",
+        )
+
+
+def _choose(out: Output, work: Context, backup: str, repository: str | None) -> Choice:
+    """In the order in which the target lists its repositories: one that is lost must not stop a recovery.
+
+    Raises:
+        PraError: None of them can give it; the last one's error.
+    """
+    *others, last = [repository] if repository else work.repositories
+    for name in others:
+        try:
+            return choose(work, backup, name)
+        except (StorageError, NotFoundError) as error:
+            out.note(f"warning: {name}: {error.message}; trying the next repository")
+    return choose(work, backup, last)
 
 
 def _alerting(session: Session, target: Target, *, dry_run: bool) -> AbstractContextManager[None]:
@@ -118,60 +156,3 @@ def read_destination(text: str, target: Target) -> Destination:
         if fault is not None:
             raise UsageError(f"--into {fault[0]}", op="read destination", hint=fault[1])
     return Destination.parse(text, os.environ.get("PGPASSWORD"))
-
-
-def show_plan(out: Output, plan: restore.RestorePlan) -> None:
-    document: dict[str, Any] = {
-        "backup_id": plan.backup_id,
-        "repository": plan.repository,
-        "destination": plan.destination,
-        "bytes": plan.bytes,
-        "database_bytes": plan.database_bytes,
-        "objects": plan.objects,
-        "tables": plan.tables,
-        "rows": plan.rows,
-        "loses_seconds": round(plan.loses_seconds, 3),
-        "steps": list(plan.steps),
-        "gaps": list(plan.gaps),
-    }
-    if out.result("pra/restore-plan/1", document):
-        return
-    _ = out.translate
-    sentence = _("Backup {backup_id} from {repository} into {destination}")
-    out.text(
-        sentence.format(
-            backup_id=escape(plan.backup_id),
-            repository=escape(plan.repository),
-            destination=escape(plan.destination),
-        )
-    )
-    sentence = _("{tables} tables, {rows} rows; {size} to read, {database_size} when restored")
-    out.text(
-        sentence.format(
-            tables=plan.tables,
-            rows=plan.rows,
-            size=size(plan.bytes),
-            database_size=size(plan.database_bytes),
-        )
-    )
-    out.text(
-        _("What happened in the last {duration} will be missing.").format(
-            duration=format_duration(plan.loses_seconds)
-        )
-    )
-    for number, step in enumerate(plan.steps, 1):
-        out.text(f"  {number}. {escape(step)}")
-    for gap in plan.gaps:
-        out.note(f"gap: {gap}")
-
-
-def _show_afterwards(out: Output, done: _Done) -> None:
-    """What is left to do. Roles come back without passwords where the backup role could not read them."""
-    _ = out.translate
-    if done.schema:
-        out.text(_("The tables are in the schema {schema}.").format(schema=escape(done.schema)))
-    if done.roles:
-        out.text(_("These roles were created; give each its password:"))
-    for role in done.roles:
-        quoted = '"' + role.replace('"', '""') + '"'
-        out.text(escape(f"  ALTER ROLE {quoted} PASSWORD '…';"))

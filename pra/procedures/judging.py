@@ -11,7 +11,7 @@ from typing import Any
 from pra.model import CheckResult, Status, Verdict, verdict_of
 from pra.objectives import Point, longest_gap
 from pra.procedures.context import Context
-from pra.procedures.session import Session
+from pra.procedures.session import Choice, Session
 from pra.timing import Objective, Phase, format_duration, to_iso
 
 
@@ -55,6 +55,8 @@ def conclude(
         Objective("RPO", context.target.rpo.total_seconds(), rpo),
     )
     everything = [*this.failures, *results]
+    if this.choice.unverified:
+        everything.append(_unverified(this.choice))
     if this.rto_seconds is not None:
         everything.append(_rto_check(objectives[0]))
     verdict = verdict_of(everything, required=required)
@@ -74,6 +76,17 @@ def conclude(
     with context.timeline.phase("evidence"):
         record = context.evidence.append(this.kind, {**body(report, this), **(extra or {})})
     return _with_evidence(report, record.key, tuple(context.timeline.phases))
+
+
+def _unverified(choice: Choice) -> CheckResult:
+    """Nobody vouches for what such a backup holds: never PASS, and on record."""
+    return CheckResult(
+        "signature",
+        Status.SKIPPED,
+        expected="a manifest signed by a trusted key",
+        observed=choice.error.message if choice.error else "",
+        reason="an operator accepted the backup unverified",
+    )
 
 
 def _with_evidence(report: VerifyReport, key: str, phases: tuple[Phase, ...]) -> VerifyReport:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,15 @@ from pra import ephemeral
 from pra.catalog import Catalog
 from pra.engines import logical_restore
 from pra.engines.logical_restore import Fetched, Restored
-from pra.errors import IntegrityError, NotFoundError, ObjectMissing, PraError, RestoreError, ToolError
+from pra.errors import (
+    IntegrityError,
+    NotFoundError,
+    ObjectMissing,
+    PraError,
+    RestoreError,
+    SignatureError,
+    ToolError,
+)
 from pra.layout import object_key
 from pra.leases import hold
 from pra.manifest import Manifest
@@ -32,13 +40,34 @@ EARLIER = 10
 
 @dataclass(frozen=True)
 class Choice:
-    """One backup in one repository. ``error`` says why its manifest cannot be trusted."""
+    """One backup in one repository.
+
+    Attributes:
+        error: Why its manifest cannot be trusted.
+        unverified: An operator accepted it all the same; ``error`` stays.
+    """
 
     repository: str
     backup_id: str
     manifest: Manifest | None
     manifest_sha256: str = ""
     error: PraError | None = None
+    unverified: bool = False
+
+
+def accept_unverified(context: Context, choice: Choice) -> Choice:
+    """The same backup, its signature set aside because an operator said so; recorded by `conclude`.
+
+    Raises:
+        IntegrityError: More is wrong with the manifest than its signature.
+    """
+    if not isinstance(choice.error, SignatureError):
+        return choice
+    catalog = context.catalog(choice.repository)
+    data = catalog.manifest_bytes(choice.backup_id)
+    manifest = catalog.load(choice.backup_id, accept_unverified=True)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return replace(choice, manifest=manifest, manifest_sha256=sha256, unverified=True)
 
 
 def choose(context: Context, which: str, repository: str | None = None) -> Choice:

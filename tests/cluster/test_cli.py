@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,46 @@ def test_without_encryption_or_keys_a_backup_is_refused_with_the_command_to_run(
     toml.write_text(said)
     (protected.home / "state/keys/signing.key").unlink()
     assert "pra key make" in protected.pra("backup", code=64).err
+
+
+def test_a_bad_signature_stops_a_restore_unless_the_targets_name_is_typed(
+    protected: Operator, pg18: Cluster, database: str
+) -> None:
+    backup_id = protected.pra("backup", "--json").document["backup_id"]
+    for name in ("local", "second"):
+        path = protected.home / name / "akig/backups" / backup_id / "manifest.json"
+        signature = re.search(r'"signature":"([^"]+)"', path.read_text())
+        assert signature is not None
+        path.chmod(0o600)
+        path.write_text(path.read_text().replace(signature[1], signature[1][::-1]))
+    into = ("restore", "akig", "--into", pg18.dsn(database), "--backup", backup_id)
+    assert "signature" in protected.pra(*into, code=None).err
+    assert "--accept-unverified akig" in protected.pra(*into, "--accept-unverified", "yes", code=64).err
+    assert pg18.query(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+    restored = protected.pra(*into, "--accept-unverified", "akig", "--json", code=2).document
+    assert restored["verdict"] == "PARTIAL"
+    (accepted,) = [check for check in restored["checks"] if check["status"] == "skipped"]
+    assert accepted["name"] == "signature"
+
+
+def test_a_restore_goes_on_to_the_next_repository(protected: Operator) -> None:
+    protected.pra("backup")
+    for path in sorted((protected.home / "local").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    plan = protected.pra("restore", "akig", "--into", str(protected.home / "x"), "--dry-run", "--json")
+    assert plan.document["repository"] == "second"
+    assert "local holds no backup" in plan.err
+
+
+def test_chosen_tables_come_back_beside_the_live_ones(
+    protected: Operator, pg18: Cluster, chinook: str
+) -> None:
+    protected.pra("backup")
+    pg18.execute(chinook, "UPDATE invoice SET total = 0")
+    restored = protected.pra(
+        "restore", "akig", "--into", pg18.dsn(chinook), "--table", "invoice", "--json"
+    ).document
+    assert restored["verdict"] == "PASS", restored["checks"]
+    saved = pg18.query(chinook, f"SELECT count(*) FROM {restored['tables_schema']}.invoice WHERE total > 0")
+    assert saved[0][0] > 0
+    assert pg18.query(chinook, "SELECT count(*) FROM invoice WHERE total > 0") == [(0,)]
