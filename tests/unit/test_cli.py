@@ -8,9 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ import pytest
 from deployments.cli import keys
 from deployments.cli.app import run
 from deployments.cli.output import Output, size
+from tests.fix_slack import Slack
 
 TOML = """
 language = "{language}"
@@ -51,29 +50,6 @@ def deaf_listen() -> Iterator[socket.socket]:
         listener.listen()
         listener.settimeout(30)
         yield listener
-
-
-@pytest.fixture
-def slack() -> Iterator[tuple[str, list[str]]]:
-    """Something shaped like Slack's webhook: its address, and the bodies it was sent."""
-    bodies: list[str] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook", bodies
-        server.shutdown()
-        thread.join()
 
 
 WRONG_USAGE = {
@@ -187,23 +163,22 @@ def test_a_signal_ends_the_work_and_tells_itself(
 
 def test_a_failure_is_told_to_the_people_on_call(
     home: Path,
-    slack: tuple[str, list[str]],
+    slack: Slack,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    address, bodies = slack
     (home / "repository").mkdir(mode=0o700)
-    monkeypatch.setenv("PRA_ALERTS__SLACK_WEBHOOK", address)
+    monkeypatch.setenv("PRA_ALERTS__SLACK_WEBHOOK", slack.webhook)
     assert run(["key", "make"]) == 0
     assert run(["backup"]) == 1
-    (told,) = bodies
-    assert "backup" in told
-    assert "akig" in told
+    (told,) = slack.posts
+    assert "backup" in told.text
+    assert "akig" in told.text
     message = capsys.readouterr().err.partition("error: ")[2].splitlines()[0]
-    assert message.partition(": ")[2][:30] in told
+    assert message.partition(": ")[2][:30] in told.text
     assert run(["restore", "akig", "--into", "nowhere"]) == 64
     assert run(["backups"]) == 0
-    assert len(bodies) == 1, "an operator at the keyboard sees his own mistakes"
+    assert len(slack.posts) == 1, "an operator at the keyboard sees his own mistakes"
 
 
 @pytest.mark.parametrize(
