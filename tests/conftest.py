@@ -1,12 +1,13 @@
-"""Fixtures live in ``tests/fix_<subject>.py``; this names them."""
+"""Fixtures live in ``tests/fix_<subject>.py``; this names them, each before those that import it."""
 
 pytest_plugins = [
     "tests.fix_cluster",
     "tests.fix_hostile",
+    "tests.fix_pooler",
+    "tests.fix_world",
     "tests.fix_mutations",
     "tests.fix_operator",
     "tests.fix_record",
-    "tests.fix_world",
     "tests.fix_akig",
     "tests.fix_store",
     "tests.fix_prefect",
