@@ -286,55 +286,69 @@ def leave_unfinished(store: LocalStorage | S3Storage, key: str, data: bytes) -> 
 
 
 @dataclass
-class CuttingProxy:
-    """Forwards to an S3 server and breaks off the first bodies it brings back.
+class FaultyProxy:
+    """Stands before an S3 server; breaks off bodies it brings back, or loses answers to writes.
 
     Attributes:
         cuts: How many more bodies to break off, each after ``after`` bytes.
-        ranges: The Range headers that were asked for.
+        losses: How many more PUTs to pass on, and then to hang up without an answer.
+        ranges: The Range headers of the reads.
     """
 
     endpoint: str
     cuts: int = 0
     after: int = 100_000
+    losses: int = 0
     ranges: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
-def cutting_proxy(moto_server: Server) -> Iterator[CuttingProxy]:
+def faulty_proxy(moto_server: Server) -> Iterator[FaultyProxy]:
     target = moto_server.endpoint.removeprefix("http://")
+    hop_by_hop = {"transfer-encoding", "connection", "server", "date", "content-length"}
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def log_message(self, *_: object) -> None:
             pass
 
-        def do_GET(self) -> None:
+        def forward(self) -> None:
+            if self.headers.get("Expect"):
+                self.close_connection = True
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {k: v for k, v in self.headers.items() if k not in ("Host", "Expect")}
             upstream = http.client.HTTPConnection(target, timeout=10)
-            upstream.request("GET", self.path, headers={k: v for k, v in self.headers.items() if k != "Host"})
-            answer = upstream.getresponse()
-            body = answer.read()
+            upstream.request(self.command, self.path, body=body or None, headers=headers)
+            with upstream.getresponse() as answer:
+                data = answer.read()
             upstream.close()
-            proxy.ranges.append(self.headers.get("Range", ""))
+            if self.command == "PUT" and proxy.losses:
+                proxy.losses -= 1
+                self.close_connection = True
+                return
+            self.answer(answer, data)
+
+        def answer(self, answer: http.client.HTTPResponse, data: bytes) -> None:
             self.send_response(answer.status)
             for name, value in answer.getheaders():
-                if name.lower() not in (
-                    "transfer-encoding",
-                    "connection",
-                    "server",
-                    "date",
-                    "content-length",
-                ):
+                if name.lower() not in hop_by_hop:
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(data)))
             self.end_headers()
-            if proxy.cuts and len(body) > proxy.after:
-                proxy.cuts -= 1
-                body = body[: proxy.after]
-                self.close_connection = True
-            self.wfile.write(body)
+            if self.command == "GET":
+                proxy.ranges.append(self.headers.get("Range", ""))
+                if proxy.cuts and len(data) > proxy.after:
+                    proxy.cuts -= 1
+                    data = data[: proxy.after]
+                    self.close_connection = True
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy = CuttingProxy(f"http://127.0.0.1:{server.server_address[1]}")
+    proxy = FaultyProxy(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield proxy

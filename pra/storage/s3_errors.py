@@ -103,8 +103,15 @@ def _refused(error: ClientError, place: Place, op: str, where: str) -> StorageEr
         return StorageError(
             f"{where}: bucket {place.bucket} is in another region", op=op, hint=hint, transient=False
         )
-    transient = status >= 500 or status == 429 or code in _BUSY
-    return StorageError(f"{where}: the server answered {code or status}", op=op, transient=transient)
+    transient = (status >= 500 and status != 501) or status == 429 or code in _BUSY
+    hint = (
+        "Repeat later; if it goes on, see the server's log and whether its disk is full." if transient else ""
+    )
+    if status == 501:
+        hint = f"The server has no such function; is {setting}.object_lock right?"
+    return StorageError(
+        f"{where}: the server answered {code or status}", op=op, hint=hint, transient=transient
+    )
 
 
 def _unreached(error: Exception, place: Place, op: str, where: str) -> StorageError:

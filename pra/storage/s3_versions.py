@@ -34,6 +34,7 @@ class Versions:
     def __init__(self, client: S3Client, place: Place) -> None:
         self._client = client
         self._place = place
+        self.page_size = 1000
 
     def history(self, key: str) -> list[Version]:
         """Every version of a key and every marker over it, oldest first."""
@@ -86,7 +87,7 @@ class Versions:
     def _pages(self, prefix: str) -> Iterator[list[Version]]:
         """Pages of versions and markers; within a page, versions come before markers."""
         pages = self._client.get_paginator("list_object_versions").paginate(
-            Bucket=self._place.bucket, Prefix=prefix
+            Bucket=self._place.bucket, Prefix=prefix, PaginationConfig={"PageSize": self.page_size}
         )
         for page in pages:
             versions = [
