@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def longest_gap(points: Sequence[Point], now: datetime, since: datetime | None =
     if not ordered:
         return None
     gaps = [now - ordered[-1].taken_at]
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
+    for earlier, later in pairwise(ordered):
         if since is None or later.published_at >= since:
             gaps.append(later.published_at - earlier.taken_at)
     return max(*gaps, timedelta(0))
