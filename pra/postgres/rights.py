@@ -39,7 +39,7 @@ class Gap:
 # What a dump or a digest reads: not foreign tables (their rows live elsewhere), not views, not temporary
 # tables, and of extensions only their configuration tables.
 _RELATIONS = """
-SELECT n.nspname, c.relname, c.relkind::text,
+SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname), c.relkind::text,
        has_schema_privilege(n.oid, 'USAGE'),
        CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
                       ELSE has_table_privilege(c.oid, 'SELECT') END,
@@ -110,10 +110,10 @@ def _text(conn: Connection, template: sql.Composed) -> str:
 def _relation_gaps(conn: Connection, role: str) -> list[Gap]:
     found: list[Gap] = []
     closed: set[str] = set()
-    for schema, name, relkind, usable, readable, filtered in conn.execute(_RELATIONS).fetchall():
+    for schema, name, shown, relkind, usable, readable, filtered in conn.execute(_RELATIONS).fetchall():
         place, to = sql.Identifier(schema, name), sql.Identifier(role)
         kind = {"S": "sequence", "m": "materialized view"}.get(relkind, "table")
-        label = f"{kind} {place.as_string(conn)}"
+        label = f"{kind} {shown}"
         if not usable and schema not in closed:
             closed.add(schema)
             grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {};").format(sql.Identifier(schema), to)
