@@ -36,7 +36,7 @@ def show_plan(out: Output, plan: RestorePlan) -> None:
             destination=escape(plan.destination),
         )
     )
-    sentence = _("{tables} tables, {rows} rows; {size} to read, {database_size} when restored")
+    sentence = _("Tables: {tables}, rows: {rows}; {size} to read, {database_size} when restored")
     out.text(
         sentence.format(
             tables=plan.tables,
