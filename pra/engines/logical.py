@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -20,26 +21,29 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from pra.disk import disk_errors
 from pra.document import canonical
 from pra.engines.pack import Packer
 from pra.engines.snapshot import Snapshot, hold_snapshot
-from pra.errors import PostgresError, PraError, RightsError, ToolError, ToolTimeout
+from pra.engines.tool_errors import explain
+from pra.errors import PostgresError, PraError, ToolError
 from pra.manifest import Extension
 from pra.model import StoredObject
 from pra.postgres import fingerprint as fp
-from pra.postgres.connect import Connection, Server
+from pra.postgres.connect import Connection, Server, postgres_errors
 from pra.postgres.server_facts import may_read_passwords, read_extensions, read_roles
 from pra.postgres.tools import Tools, dump_argv, globals_argv
 from pra.proc import Scope
 from pra.storage.pipe import seal
 from pra.storage.spool import Attempt
-from pra.timing import Clock, Timeline, utc_now
+from pra.timing import Clock, Timeline, format_duration, utc_now
 
 GLOBALS = "globals.sql"
 FINGERPRINT = "fingerprint.json"
 DUMP = re.compile(r"dump-\d{4}\.tar\.zst(\.age)?")
 _FINISHED = re.compile(r"finished item (\d+) TABLE DATA ")
 _IDLE_SECONDS = 900.0
+_WATCH_SECONDS = 0.2
 
 Report = Callable[[str, int, int], None]
 """Called with a phase, how much of it is done, and how much there is (bytes or items; 0 when unknown)."""
@@ -97,34 +101,41 @@ def take(job: Job, attempt: Attempt) -> Taken:
         PostgresError: The server ended the work; transient when a second try can help.
         ToolError, StorageError, SpaceError: A tool or the spool failed.
     """
-    directory = job.work / "dump"
-    if directory.exists():
-        shutil.rmtree(directory)
-    job.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    packer = Packer(directory, attempt, recipients=job.recipients, workers=max(1, job.jobs))
-    try:
-        with job.server.connect() as before:
-            sequences = fp.read_sequences(before)
-            passwords = may_read_passwords(before)
-        with hold_snapshot(job.server) as snapshot:
-            reading = _Reading(job, snapshot, directory, packer)
-            fingerprint = reading.run(sequences, passwords)
-            extensions = read_extensions(snapshot.connection)
-            roles = read_roles(snapshot.connection)
-            snapshot.check_alive()
-        read_finished_at = job.clock()
-        with job.timeline.phase("seal"):
-            document = canonical(fingerprint.to_json(), floats=True)
-            extras = [
-                _seal(attempt, job, GLOBALS, (job.work / GLOBALS).read_bytes()),
-                _seal(attempt, job, FINGERPRINT, document),
-            ]
-            objects = packer.finish()
-    except BaseException:
-        packer.abort()
-        raise
-    finally:
-        shutil.rmtree(job.work, ignore_errors=True)
+    with disk_errors("dump database", job.work), postgres_errors("read database"):
+        directory = job.work / "dump"
+        if directory.exists():
+            shutil.rmtree(directory)
+        job.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        packer = Packer(directory, attempt, recipients=job.recipients, workers=max(1, job.jobs))
+        try:
+            return _read_and_seal(job, attempt, packer, directory)
+        except BaseException as error:
+            # In this order: a packer that waits for the publishers must not hold us up.
+            attempt.abandon(str(error))
+            packer.abort()
+            raise
+        finally:
+            shutil.rmtree(job.work, ignore_errors=True)
+
+
+def _read_and_seal(job: Job, attempt: Attempt, packer: Packer, directory: Path) -> Taken:
+    with job.server.connect() as before:
+        sequences = fp.read_sequences(before)
+        passwords = may_read_passwords(before)
+    with hold_snapshot(job.server) as snapshot:
+        reading = _Reading(job, snapshot, directory, packer, attempt)
+        fingerprint = reading.run(sequences, passwords)
+        extensions = read_extensions(snapshot.connection)
+        roles = read_roles(snapshot.connection)
+        snapshot.check_alive()
+    read_finished_at = job.clock()
+    with job.timeline.phase("seal"):
+        document = canonical(fingerprint.to_json(), floats=True)
+        extras = [
+            _seal(attempt, job, GLOBALS, (job.work / GLOBALS).read_bytes()),
+            _seal(attempt, job, FINGERPRINT, document),
+        ]
+        objects = packer.finish()
     return Taken(
         taken_at=snapshot.taken_at,
         read_finished_at=read_finished_at,
@@ -149,44 +160,78 @@ def _seal(attempt: Attempt, job: Job, name: str, data: bytes) -> StoredObject:
 class _Reading:
     """The parallel part: dump, fingerprint and globals in one snapshot; the first failure ends all."""
 
-    def __init__(self, job: Job, snapshot: Snapshot, directory: Path, packer: Packer) -> None:
+    def __init__(
+        self, job: Job, snapshot: Snapshot, directory: Path, packer: Packer, attempt: Attempt
+    ) -> None:
         self._job = job
         self._snapshot = snapshot
         self._directory = directory
         self._packer = packer
+        self._attempt = attempt
         self._scope = Scope()
         self._stop = threading.Event()
         self._warnings: list[str] = []
         self._items = 0
         self._offer_error: PraError | None = None
+        self._cause: PraError | None = None
 
     def run(self, sequences: tuple[fp.SequenceValue, ...], passwords: bool) -> fp.Fingerprint:
-        watcher = threading.Thread(target=self._follow_outer_scope, name="watch reading", daemon=True)
-        watcher.start()
+        threading.Thread(target=self._watch, name="watch reading", daemon=True).start()
         with self._scope, ThreadPoolExecutor(max_workers=3, thread_name_prefix="read") as pool:
-            dump = pool.submit(self._dump)
-            globals_ = pool.submit(self._globals, passwords)
-            fingerprint = pool.submit(self._fingerprint, sequences)
-            futures: list[Future[Any]] = [dump, globals_, fingerprint]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = next((f for f in futures if f in done and f.exception() is not None), None)
-            if failed is not None:
+            try:
+                dump = pool.submit(self._dump)
+                globals_ = pool.submit(self._globals, passwords)
+                fingerprint = pool.submit(self._fingerprint, sequences)
+                return self._first_failure_or([dump, globals_, fingerprint], fingerprint)
+            except BaseException:
+                # A signal too: leaving the pool joins its threads, and those wait for the tools.
                 self._end()
-            for future in futures if failed is None else [failed, *futures]:
+                raise
+
+    def _first_failure_or(
+        self, futures: list[Future[Any]], fingerprint: Future[fp.Fingerprint]
+    ) -> fp.Fingerprint:
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        # What was stopped from outside fails too, and its own words would hide why.
+        if self._cause is not None:
+            raise self._cause
+        for future in futures:
+            if future in done:
                 future.result()
-            if self._offer_error is not None:
-                raise self._offer_error
-            return fingerprint.result()
+        if self._offer_error is not None:
+            raise self._offer_error
+        return fingerprint.result()
 
     def warnings(self) -> tuple[str, ...]:
         return tuple(self._warnings)
 
-    def _follow_outer_scope(self) -> None:
+    def _watch(self) -> None:
+        """End the reading once it serves nothing: production is not read for a backup that cannot be."""
+        started = time.monotonic()
         while not self._scope.closed:
-            if self._job.scope.closed:
+            self._cause = self._reason_to_stop(time.monotonic() - started)
+            if self._cause is not None:
                 self._end()
                 return
-            self._stop.wait(0.2)
+            self._stop.wait(_WATCH_SECONDS)
+
+    def _reason_to_stop(self, seconds: float) -> PraError | None:
+        if self._job.scope.closed:
+            return ToolError("the work was stopped", op="dump database")
+        if self._packer.failure is not None:
+            return self._packer.failure
+        try:
+            self._attempt.check()
+        except PraError as error:
+            return error
+        limit = self._job.longest_snapshot.total_seconds()
+        if seconds > limit:
+            return PostgresError(
+                f"reading took longer than {format_duration(limit)}",
+                op="dump database",
+                hint="An old snapshot holds back vacuum: raise jobs, or longest_snapshot if it may be held.",
+            )
+        return None
 
     def _end(self) -> None:
         """Stop the tools and cancel the statements, so that no thread is left waiting."""
@@ -235,7 +280,7 @@ class _Reading:
             self._scope.run(
                 argv,
                 op=op,
-                timeout=job.longest_snapshot.total_seconds(),
+                timeout=job.longest_snapshot.total_seconds() + 60,  # the watcher's limit comes first
                 idle_timeout=_IDLE_SECONDS,
                 progress=lambda: _size(directory) + self._items,
                 env={**job.tools.env(), **job.server.tool_env()},
@@ -269,49 +314,3 @@ def _size(directory: Path) -> int:
         with suppress(OSError):
             total += path.stat().st_size
     return total
-
-
-_DENIED = re.compile(r"permission denied for (?:table|sequence|view|materialized view|relation|schema) (\S+)")
-_LOST = re.compile(
-    r"server closed the connection|terminating connection|could not connect|connection to server .* failed"
-    r"|the database system is (?:starting up|shutting down|in recovery)|invalid snapshot identifier"
-    r"|could not receive data|SSL connection has been closed|snapshot .* does not exist",
-    re.IGNORECASE,
-)
-
-
-def explain(error: ToolError, server: Server) -> PraError:
-    """Say what a failed `pg_dump` means, what to do, and whether a second try can help."""
-    if isinstance(error, ToolTimeout):
-        return error
-    text = error.stderr or error.message
-    if denied := _DENIED.search(text):
-        name = denied[1].strip(";")
-        user = server.words().get("user", "the backup role")
-        return RightsError(
-            f"the role may not read {name}", op=error.op, hint=f"Run: GRANT SELECT ON {name} TO {user};"
-        )
-    if "lock timeout" in text or "could not obtain lock" in text:
-        return PostgresError(
-            "a table's lock could not be had in time",
-            op=error.op,
-            hint="Another session holds it (ALTER TABLE, VACUUM FULL, …): see pg_locks, then run it again.",
-            transient=True,
-        )
-    if "row-level security" in text:
-        return RightsError(
-            "row security hides rows from the role",
-            op=error.op,
-            hint="Give the backup role BYPASSRLS.",
-        )
-    if "No space left" in text:
-        return ToolError(
-            "the disk of the work folder is full",
-            op=error.op,
-            hint="Make room, or move PRA_STATE_DIR to a larger disk.",
-        )
-    if _LOST.search(text) or (error.returncode is not None and error.returncode < 0):
-        return PostgresError(
-            error.message, op=error.op, hint="The server restarted or dropped the connection.", transient=True
-        )
-    return error

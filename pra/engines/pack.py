@@ -12,14 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from pra.errors import IntegrityError
+from pra.disk import disk_errors, explain_disk
+from pra.errors import IntegrityError, PraError
 from pra.model import StoredObject
 from pra.storage.pipe import seal
 from pra.storage.spool import Attempt
 
-VOLUME_BYTES = 128 << 20
+VOLUME_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -55,6 +56,7 @@ def unpack(stream: BinaryIO, directory: Path) -> list[str]:
 
     Raises:
         IntegrityError: It is no tar archive, or holds anything but plain files below ``directory``.
+        SpaceError: The disk of ``directory`` is full, which says nothing about the volume.
     """
     names: list[str] = []
     try:
@@ -66,17 +68,29 @@ def unpack(stream: BinaryIO, directory: Path) -> list[str]:
                     raise IntegrityError(
                         "a volume holds something that is not a plain file", op="unpack volume"
                     )
-                target = directory / pure
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with target.open("xb") as sink:
-                    while chunk := source.read(_CHUNK):
-                        sink.write(chunk)
+                _extract(source, directory / pure)
                 names.append(member.name)
-    except (tarfile.TarError, FileExistsError) as error:
+    except tarfile.TarError as error:
         raise IntegrityError(f"a volume cannot be unpacked: {error}", op="unpack volume") from None
     while stream.read(_CHUNK):
         pass
     return names
+
+
+def _extract(source: IO[bytes], target: Path) -> None:
+    with disk_errors("unpack volume", target.parent):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            sink = target.open("xb")
+        except FileExistsError:
+            raise IntegrityError("a volume holds a file twice", op="unpack volume") from None
+    # Reading has errors of its own, which must not be taken for the disk's.
+    with sink:
+        while chunk := source.read(_CHUNK):
+            with disk_errors("unpack volume", target.parent):
+                sink.write(chunk)
+        with disk_errors("unpack volume", target.parent):
+            sink.flush()
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,18 @@ class Packer:
             if self._pending_bytes >= self._volume_bytes:
                 self._cut()
 
+    @property
+    def failure(self) -> PraError | None:
+        """What went wrong first, as soon as it has: nothing more will be sealed then."""
+        if not self._errors:
+            return None
+        error = self._errors[0]
+        if isinstance(error, PraError):
+            return error
+        if isinstance(error, OSError):
+            return explain_disk(error, "pack volume", self._root)
+        return PraError(f"unexpected {type(error).__name__} while sealing", op="pack volume")
+
     def _cut(self) -> None:
         if self._pending:
             self._number += 1
@@ -166,8 +192,8 @@ class Packer:
         with self._lock:
             self._cut()
         self.stop()
-        if self._errors:
-            raise self._errors[0]
+        if (failure := self.failure) is not None:
+            raise failure from self._errors[0]
         return sorted(self._objects, key=lambda stored: stored.name)
 
     def stop(self) -> None:
@@ -178,6 +204,6 @@ class Packer:
             thread.join()
 
     def abort(self) -> None:
-        """Drop what is queued and let the threads end."""
+        """Drop what is queued and let the threads end. End the attempt first: one may be waiting in it."""
         self._errors.append(IntegrityError("the dump was abandoned", op="pack volume"))
         self.stop()

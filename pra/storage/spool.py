@@ -107,6 +107,11 @@ class Attempt:
         """
         self._spool._announce(self, stored)
 
+    def check(self) -> None:
+        """Raise StorageError once nothing can come of it: no publisher is left, or the attempt is over."""
+        with self._spool._changed:
+            self._spool._require_open(self)
+
     def seal(self, manifest: bytes) -> None:
         """Say that the backup is whole. Nothing can be added afterwards.
 
