@@ -249,14 +249,20 @@ class EvidenceLog:
                 found = self._read(shelf, sequence)
             yield first if found.problem else found
 
-    def proofs(self, repository: str | None = None) -> dict[str, Proof]:
+    def proofs(self, repository: str | None = None, *, strict: bool = False) -> dict[str, Proof]:
         """The latest verification of each backup, by backup id; believable records only.
 
         Args:
             repository: Only verifications of the copy in this repository.
+            strict: For whoever deletes what was never proven: not knowing is not the same as not proven.
+
+        Raises:
+            StorageError: No repository answers; with ``strict``, also when a record could not be read.
         """
         found: dict[str, Proof] = {}
         for record in self.records():
+            if strict and record.unread:
+                raise StorageError(record.problem, op="read evidence", hint="Try again once it answers.")
             if record.problem or record.kind != VERIFICATION:
                 continue
             backup_id, where = record.body.get("backup_id"), str(record.body.get("repository", ""))

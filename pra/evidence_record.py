@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pra.document import parse, sign_document, verify_document
-from pra.errors import IntegrityError, PraError, UsageError
+from pra.errors import IntegrityError, ObjectMissing, PraError, StorageError, UsageError
 from pra.keys import Keyring, Signer
 from pra.layout import evidence_key
 from pra.model import Verdict
@@ -32,6 +32,7 @@ class EvidenceRecord:
         sha256: Of the stored bytes; the next record names it.
         repository: Where this copy was read, or who gave the number.
         problem: Why the record cannot be believed; empty when signature, place and form are right.
+        unread: It could not be read at all: the problem is its repository's, for now.
         warnings: What went wrong beside the record itself: copies not made, repositories not reached, forks.
     """
 
@@ -47,6 +48,7 @@ class EvidenceRecord:
     alg: str
     repository: str
     problem: str = ""
+    unread: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -151,4 +153,5 @@ def unbelievable(
         alg="",
         repository=repository,
         problem=error.message,
+        unread=isinstance(error, StorageError) and not isinstance(error, ObjectMissing),
     )

@@ -7,33 +7,40 @@ passing reason it is tried again under a new id, and the publishers forget the f
 from __future__ import annotations
 
 import shutil
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pra.disk import disk_errors
 from pra.engines import logical
 from pra.errors import PraError, SpaceError, UsageError
 from pra.manifest import FingerprintRef, Manifest, ServerFacts, TableCount, sign
 from pra.model import PublishResult, new_backup_id
 from pra.postgres import rights
-from pra.postgres.connect import Connection
-from pra.postgres.pooler import check_pooler
+from pra.postgres.connect import Connection, one_value, postgres_errors
 from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
 from pra.postgres.tools import Tools, find_tools
 from pra.procedures import expiry
-from pra.procedures.context import Context, exclusive, recipients
+from pra.procedures.context import Context, exclusive, recipients, sweep_state
 from pra.procedures.publishing import catch_up, publish
-from pra.storage.spool import Spool, sweep
-from pra.timing import Phase
+from pra.settings import rpo_warning
+from pra.storage.spool import Spool
+from pra.timing import Phase, format_duration
 
 PHASES = ("preflight", "take", "publish", "catch up", "expire")
 SPOOL_BYTES = 8 << 30
 TAKE_TRIES = 3
-_FUTURE_TOLERANCE = timedelta(minutes=5)
+SCHEDULE = timedelta(hours=1)
+"""How often prefect.yaml starts a backup; what the RPO warning reckons with."""
+RETRY_SECONDS = 1.0
+STOP_SECONDS = 10.0
+"""How long a stopped run waits for its publishers; what they leave behind is garbage, and found by gc."""
+_CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,8 @@ def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
     with context.timeline.phase("preflight"):
         chosen = recipients(context.settings)
         _ = context.signer
-        sweep(context.folder("spool"), timedelta(0))
-        with context.server.connect() as connection:
+        sweep_state(context)
+        with context.server.connect() as connection, postgres_errors("read server"):
             facts = read_facts(connection)
             if facts.version_num < OLDEST_MAJOR * 10000:
                 raise UsageError(
@@ -97,14 +104,16 @@ def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
                     op="check server",
                     hint=f"PRA supports {OLDEST_MAJOR} and newer.",
                 )
-            check_pooler(context.server.connect)
             gaps = _gaps(connection)
+            skew = _skew(context, connection)
         tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir)
         previous, unreachable = _previous(context)
         _check_clock(context, previous)
         _check_same_server(facts, previous, accept_new_server=accept_new_server)
         _check_space(context.folder("spool"), facts, previous)
-        warnings = [*unreachable, *([] if chosen else ["backups are not encrypted: recipients is empty"])]
+        plain = [] if chosen else ["backups are not encrypted: recipients is empty"]
+        hopeless = rpo_warning(context.target, SCHEDULE)
+        warnings = [*unreachable, *skew, *plain, *([hopeless] if hopeless else [])]
         return Ready(facts, tools, previous, gaps, tuple(warnings), chosen)
 
 
@@ -133,8 +142,17 @@ def _previous(context: Context) -> tuple[Manifest | None, list[str]]:
     return newest, problems
 
 
+def _skew(context: Context, connection: Connection) -> list[str]:
+    """Ids carry our clock's moment and manifests the server's: where they differ, a person must know."""
+    theirs: datetime = one_value(connection, "SELECT pg_catalog.clock_timestamp()")
+    apart = abs((context.clock() - theirs).total_seconds())
+    if apart <= _CLOCK_TOLERANCE.total_seconds():
+        return []
+    return [f"this machine's clock and the server's are {format_duration(apart)} apart"]
+
+
 def _check_clock(context: Context, previous: Manifest | None) -> None:
-    if previous is not None and previous.taken_at > context.clock() + _FUTURE_TOLERANCE:
+    if previous is not None and previous.taken_at > context.clock() + _CLOCK_TOLERANCE:
         raise UsageError(
             f"the newest backup, {previous.backup_id}, lies in the future",
             op="check clock",
@@ -163,7 +181,8 @@ def _check_space(folder: Path, facts: ServerFacts, previous: Manifest | None) ->
     if facts.version_num < 160000:
         sealed = max(sealed, facts.database_bytes * 0.7)
     needed = int(2 * sealed) + (64 << 20)
-    free = shutil.disk_usage(folder).free
+    with disk_errors("check spool", folder):
+        free = shutil.disk_usage(folder).free
     if free < needed:
         raise SpaceError(
             f"{free >> 20} MiB free where {needed >> 20} MiB may be needed",
@@ -174,7 +193,8 @@ def _check_space(folder: Path, facts: ServerFacts, previous: Manifest | None) ->
 
 def open_spool(context: Context) -> Spool:
     """The hand-over between `take` and the publishers of this run."""
-    return Spool(context.folder("spool"), SPOOL_BYTES, list(context.repositories))
+    with disk_errors("open spool", context.state_dir):
+        return Spool(context.folder("spool"), SPOOL_BYTES, list(context.repositories))
 
 
 def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
@@ -185,7 +205,8 @@ def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
     """
     started_at = context.clock()
     backup_id = new_backup_id(started_at, "full")
-    attempt = spool.open(backup_id)
+    with disk_errors("open spool", context.state_dir):
+        attempt = spool.open(backup_id)
     try:
         with context.timeline.phase("take"):
             job = logical.Job(
@@ -274,16 +295,41 @@ def run(context: Context, *, accept_new_server: bool = False) -> BackupReport:
     start = time.monotonic()
     with exclusive(context):
         ready = preflight(context, accept_new_server=accept_new_server)
-        spool = open_spool(context)
-        with ThreadPoolExecutor(len(context.repositories), thread_name_prefix="publish") as pool:
-            publishing = {name: pool.submit(publish, context, spool, name) for name in context.repositories}
-            try:
-                manifest = _take_with_retries(context, ready, spool)
-            finally:
-                spool.close()
-                results = _gather(publishing)
+        manifest, results = _take_and_publish(context, ready, open_spool(context))
         outcome = _afterwards(context, results)
     return make_report(context, manifest, ready, outcome, time.monotonic() - start)
+
+
+def _take_and_publish(context: Context, ready: Ready, spool: Spool) -> tuple[Manifest, list[PublishResult]]:
+    publishing = [_start(publish, context, spool, name) for name in context.repositories]
+    try:
+        manifest = _take_with_retries(context, ready, spool)
+        spool.close()
+        return manifest, [future.result() for future in publishing]
+    except PraError:
+        spool.close()
+        wait(publishing)
+        raise
+    except BaseException:
+        # A signal, or a mistake of ours: end the tools first, and wait for no long upload.
+        context.scope.close()
+        spool.close()
+        wait(publishing, timeout=STOP_SECONDS)
+        raise
+
+
+def _start[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    """On a thread that does not keep the process alive: a pool's threads are joined at its end."""
+    future: Future[R] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:  # raised again by result()
+            future.set_exception(error)
+
+    threading.Thread(target=work, name=function.__name__, daemon=True).start()
+    return future
 
 
 def _take_with_retries(context: Context, ready: Ready, spool: Spool) -> Manifest:
@@ -293,12 +339,9 @@ def _take_with_retries(context: Context, ready: Ready, spool: Spool) -> Manifest
         except PraError as error:
             if not error.transient or attempt == TAKE_TRIES or context.scope.closed:
                 raise
-            time.sleep(min(2.0**attempt, 10))
+            # A server that restarts takes a while.
+            time.sleep(RETRY_SECONDS * 2**attempt)
     raise AssertionError("unreachable")
-
-
-def _gather(publishing: dict[str, Future[PublishResult]]) -> list[PublishResult]:
-    return [future.result() for future in publishing.values()]
 
 
 def _afterwards(context: Context, results: Sequence[PublishResult]) -> Outcome:

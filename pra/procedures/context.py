@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from pra import ephemeral
 from pra.catalog import Catalog
+from pra.disk import disk_errors
 from pra.engines.logical import Report, no_report
 from pra.errors import BusyError, NotFoundError, SettingsError, UsageError
 from pra.evidence import EvidenceLog
 from pra.keys import Keyring, Signer, load_keyring, load_signer
-from pra.postgres.connect import Server, one_value
+from pra.postgres.connect import Server, one_value, postgres_errors
+from pra.postgres.pooler import check_pooler
 from pra.proc import Scope
 from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.storage.base import Storage
+from pra.storage.spool_runs import sweep
 from pra.timing import Clock, Timeline, utc_now
 
 
@@ -101,6 +105,20 @@ class Context:
         return path
 
 
+def sweep_state(context: Context) -> None:
+    """Remove what runs that were killed left in the state directory: nobody else would.
+
+    What a living process uses is locked by it, and stays.
+
+    Raises:
+        SpaceError, StorageError: The state directory cannot be written.
+    """
+    with disk_errors("sweep state directory", context.state_dir):
+        sweep(context.folder("spool"), timedelta(0))
+        for prefix in ("verify-", "copy-"):
+            ephemeral.sweep(context.folder("work"), prefix)
+
+
 def recipients(settings: Settings) -> tuple[str, ...]:
     """The age recipients; empty only when that was written out on purpose.
 
@@ -120,15 +138,20 @@ def recipients(settings: Settings) -> tuple[str, ...]:
 def exclusive(context: Context) -> Iterator[None]:
     """Keep two backups of one target apart by an advisory lock on the server itself.
 
-    The lock falls with its connection, so a killed run never leaves it behind.
+    The lock falls with its connection, so a killed run never leaves it behind. A pooler is refused first:
+    in one of its sessions the lock would outlive us.
 
     Raises:
         BusyError: Another backup of this target is running.
+        ConnectError: The server does not answer, or not as one session.
     """
+    check_pooler(context.server.connect)
     digest = hashlib.sha256(f"pra backup {context.target.name}".encode()).digest()
     key = int.from_bytes(digest[:8], "big", signed=True)
-    with context.server.connect(application=f"pra backup {context.target.name}") as connection:
-        if not one_value(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", key):
+    with closing(context.server.connect(application=f"pra backup {context.target.name}")) as connection:
+        with postgres_errors("lock target"):
+            alone = one_value(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", key)
+        if not alone:
             raise BusyError(
                 f"another backup of {context.target.name} is running",
                 op="lock target",

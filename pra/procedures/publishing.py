@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pra import ephemeral
 from pra.catalog import Catalog
-from pra.errors import BusyError, PraError, StorageError
+from pra.disk import disk_errors
+from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, StorageError
 from pra.leases import hold
 from pra.listing import retention_facts
 from pra.manifest import Manifest, read
@@ -23,7 +25,8 @@ from pra.storage.spool import Abandoned, ObjectReady, Sealed, Spool
 def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
     """Drain the spool into a repository. Never raises for what the repository does: it reports.
 
-    The manifest is written only when every object has been read back from the repository itself.
+    The manifest is written only when every object has been read back from the repository itself. Once the
+    work is stopped nothing more is sent, and what was sent is removed.
     """
     start = time.monotonic()
     try:
@@ -31,9 +34,12 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
             for event in spool.follow(repository):
                 match event:
                     case ObjectReady():
-                        publisher.put(event.backup_id, event.object, event.path)
+                        if not context.scope.closed:
+                            publisher.put(event.backup_id, event.object, event.path)
                         spool.done(repository, event.object.name)
                     case Abandoned():
+                        publisher.forget(event.backup_id)
+                    case Sealed() if context.scope.closed:
                         publisher.forget(event.backup_id)
                     case Sealed():
                         publisher.commit(event.backup_id, event.manifest)
@@ -42,7 +48,7 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
         spool.leave(repository, error.message)
         return PublishResult(repository, False, error.message, error.hint, 0, time.monotonic() - start)
     except BaseException as error:
-        spool.leave(repository, type(error).__name__)  # or the producer would wait for us
+        spool.leave(repository, f"unexpected {type(error).__name__}")  # or the producer would wait for us
         raise
     return PublishResult(repository, True, bytes=manifest.bytes, seconds=time.monotonic() - start)
 
@@ -120,12 +126,20 @@ def catch_up(context: Context, repository: str) -> list[str]:
     """Copy here what others hold, this one misses and its own retention would keep. Returns the ids.
 
     Raises:
-        StorageError, IntegrityError: A copy could not be made whole; nothing half-copied is visible.
+        StorageError, SpaceError, IntegrityError: A copy could not be made whole; nothing half-copied is
+            visible. One that is damaged where it comes from does not keep the others from being copied.
     """
+    root = context.folder("work")
+    with disk_errors("copy backup", root), ephemeral.ephemeral(root, "copy-") as staging:
+        return _catch_up(context, repository, staging)
+
+
+def _catch_up(context: Context, repository: str, staging: Path) -> list[str]:
     catalog = context.catalog(repository)
     ours = catalog.backups()
     here = {entry.backup_id for entry in ours}
     copied: list[str] = []
+    damaged: list[PraError] = []
     for other in context.repositories:
         if other == repository:
             continue
@@ -136,7 +150,13 @@ def catch_up(context: Context, repository: str) -> list[str]:
         wanted = {kept.backup_id for kept in decided.keep} - here
         for backup_id in sorted(wanted, reverse=True):
             until = retain_until(context, repository, backup_moment(backup_id))
-            new = catalog.copy_from(source, backup_id, context.folder("spool"), retain_until=until)
+            try:
+                new = catalog.copy_from(source, backup_id, staging, retain_until=until)
+            except (IntegrityError, NotFoundError) as error:
+                damaged.append(error)
+                continue
             here.update(new)
             copied += new
+    if damaged:
+        raise damaged[0]
     return copied

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pra import ephemeral
 from pra.catalog import Catalog
+from pra.disk import disk_errors
 from pra.engines import logical_restore
 from pra.engines.logical_restore import Fetched, Restored
 from pra.errors import (
@@ -23,6 +24,7 @@ from pra.errors import (
     PraError,
     RestoreError,
     SignatureError,
+    StorageError,
     ToolError,
 )
 from pra.layout import object_key
@@ -31,7 +33,7 @@ from pra.manifest import Manifest
 from pra.model import CheckResult, Status
 from pra.postgres.sandbox import Sandbox
 from pra.postgres.tools import Tools
-from pra.procedures.context import Context
+from pra.procedures.context import Context, sweep_state
 from pra.restored import CheckSet, RestoredDatabase
 from pra.timing import Timeline, to_iso
 
@@ -93,7 +95,8 @@ def choose(context: Context, which: str, repository: str | None = None) -> Choic
             )
         ids = sorted(entry.backup_id for entry in entries)
         if which == "newest":
-            chosen = ids[-1]
+            # By the server's clock: an id made while ours ran ahead must not stay the newest.
+            chosen = max(entries, key=lambda entry: (entry.taken_at, entry.backup_id)).backup_id
         elif which == "stalest":
             chosen = min(ids, key=lambda i: (to_iso(proofs[i].at) if i in proofs else "", i))
         elif which in ids:
@@ -159,15 +162,15 @@ class Session:
 def open_session(context: Context, choice: Choice) -> Iterator[Session]:
     """Everything a verification makes lives in here and is gone afterwards."""
     _ = context.signer  # a verdict that cannot be signed is none: better said now than at the end
-    root = context.folder("work")
-    ephemeral.sweep(root, "verify-")
+    sweep_state(context)
     storage = context.storage(choice.repository)
     with ExitStack() as stack:
         # Nobody may expire what is being proven.
         stack.enter_context(
             hold(storage, context.target.name, "verify", context.clock, covers=[choice.backup_id])
         )
-        work = stack.enter_context(ephemeral.ephemeral(root, "verify-"))
+        with disk_errors("make work folder", context.state_dir):
+            work = stack.enter_context(ephemeral.ephemeral(context.folder("work"), "verify-"))
         yield Session(context, choice, stack, work, started_at=context.clock())
 
 
@@ -178,7 +181,7 @@ def read_manifest(this: Session) -> None:
 
 def fetch(this: Session) -> None:
     """Bring, verify, decrypt, unpack. Raises IntegrityError, DecryptError, ObjectMissing."""
-    with this.timeline.phase("fetch"):
+    with this.timeline.phase("fetch"), disk_errors("fetch backup", this.work):
         folder = this.work / "fetched"
         if folder.exists():
             shutil.rmtree(folder)  # a try before this one ended half-way
@@ -215,6 +218,9 @@ def describe(this: Session, restored: Restored, *, sandboxed: bool = True) -> Re
 
 def _earlier(this: Session) -> tuple[Manifest, ...]:
     entries = this.context.catalog(this.choice.repository).backups()
+    for entry in entries:
+        if isinstance(entry.error, StorageError):
+            raise entry.error  # continuity judged without what could not be read would be a guess
     manifests = [
         entry.manifest
         for entry in entries
@@ -229,7 +235,15 @@ def check_all(this: Session, checks: CheckSet, jobs: int = 2) -> list[CheckResul
     database = this.database
     with this.timeline.phase("checks"), ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         futures = [pool.submit(checks.run, name, database) for name in checks.names(database)]
-        return [result for future in futures for result in future.result()]
+        try:
+            return [result for future in futures for result in future.result()]
+        except BaseException as error:
+            for future in futures:
+                future.cancel()
+            if not isinstance(error, Exception):
+                # A signal: leaving the pool joins its threads, and those wait for the tools.
+                this.context.scope.close()
+            raise
 
 
 # What these steps raise is knowledge about the backup, hence a verdict.
@@ -244,7 +258,7 @@ _VERDICTS: tuple[tuple[type[PraError], str], ...] = (
 def finding(error: PraError, step: str) -> CheckResult | None:
     """The failed check that an error of a step amounts to; None when it says nothing about the backup."""
     name = next((name for kind, name in _VERDICTS if isinstance(error, kind)), None)
-    if name is None or step == "preflight":
+    if name is None or step == "preflight" or _is_full_disk(error):
         return None
     return CheckResult(
         "manifest" if step == "manifest" else name,
@@ -253,6 +267,10 @@ def finding(error: PraError, step: str) -> CheckResult | None:
         observed=error.message,
         reason=error.hint,
     )
+
+
+def _is_full_disk(error: PraError) -> bool:
+    return isinstance(error, ToolError) and "No space left" in f"{error.message} {error.stderr}"
 
 
 @contextmanager
