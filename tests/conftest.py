@@ -10,6 +10,6 @@ pytest_plugins = [
     "tests.fix_record",
     "tests.fix_akig",
     "tests.fix_store",
-    "tests.fix_prefect",
     "tests.fix_slack",
+    "tests.fix_prefect",
 ]
