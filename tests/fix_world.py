@@ -117,8 +117,14 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
+def make_world(world_maker: MakeWorld) -> MakeWorld:
     """Build a world around a database; keys are made anew."""
+    return world_maker
+
+
+@pytest.fixture(scope="session")
+def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
+    """The same for fixtures that outlive a test."""
 
     def make(cluster: Cluster, database: str, *, user: str | None = None, extra: str = "") -> World:
         home = tmp_path_factory.mktemp("world")
