@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,15 +71,12 @@ def read_entries(file: Path = FILE) -> list[Entry]:
 
 def expand(entry: Entry, target: str) -> Entry:
     """The same deployment for another target."""
-    return Entry(
+    return replace(
+        entry,
         name=target,
-        entrypoint=entry.entrypoint,
         description=entry.description.replace(MODEL, target),
         tags=tuple(target if tag == MODEL else tag for tag in entry.tags),
         parameters={**entry.parameters, "target": target},
-        work_pool=entry.work_pool,
-        concurrency_limit=entry.concurrency_limit,
-        schedules=entry.schedules,
     )
 
 

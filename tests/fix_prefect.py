@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
 from tests.fix_cluster import Cluster
+from tests.fix_slack import TOKEN, Slack
 from tests.fix_world import MakeWorld, World
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, State, TaskRun
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +33,7 @@ def prefect_api() -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
     }
-    with prefect_test_harness(server_startup_timeout=90), temporary_settings(quiet):
+    with prefect_test_harness(server_startup_timeout=110), temporary_settings(quiet):
         yield
 
 
@@ -38,21 +43,48 @@ def flow_world(
     pg18: Cluster,
     chinook: str,
     make_world: MakeWorld,
+    slack: Slack,
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
-    """Chinook with two repositories, as a flow in this process finds it."""
-    world = make_world(pg18, chinook)
+    """Chinook with two repositories and a Slack, as a flow in this process finds it; the target is ``db``."""
+    alerts = f'[alerts]\nslack_channel = "#ops"\nslack_base_url = "{slack.base_url}"\n'
+    world = make_world(pg18, chinook, extra=alerts)
+    world.environment["PRA_ALERTS__SLACK_TOKEN"] = TOKEN
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)
     return world
 
 
-def artifacts_of(flow_run_id: UUID | str) -> dict[str, Any]:
-    """The data of a run's artifacts by key; progress artifacts, which have none, by their description."""
+def flow_run_of(state: State[Any]) -> FlowRun:
+    """The run as the server has it."""
+    from prefect.client.orchestration import get_client
+
+    assert state.state_details.flow_run_id is not None
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id)
+
+
+def task_runs_of(flow_run_id: UUID) -> dict[str, TaskRun]:
+    """Its tasks by name."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        return {run.name: run for run in client.read_task_runs(flow_run_filter=chosen)}
+
+
+def artifacts_of(flow_run_id: UUID) -> dict[str, Any]:
+    """The data of its artifacts by key, tables as rows; progress, which has no key, by its description."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=mine)
-    return {artifact.key or str(artifact.description): artifact.data for artifact in found}
+    return {
+        artifact.key or str(artifact.description): json.loads(str(artifact.data))
+        if artifact.type == "table"
+        else artifact.data
+        for artifact in found
+    }
