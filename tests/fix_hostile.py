@@ -81,7 +81,7 @@ def round_trips(source: Cluster, directory: Path) -> Iterator[dict[str, RoundTri
         for key, name in names.items():
             (directory / key).mkdir()
             complaints = dump_and_restore(source, name, destination, directory / key)
-            assert complaints == "", complaints
+            assert complaints == "" or "not subscribed" in complaints, complaints  # 14 warns of it
             trips[key] = RoundTrip(name, destination, before[key], take(destination, name))
         yield trips
     finally:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import psycopg
 from psycopg import sql
@@ -94,6 +94,7 @@ def take(
     with pinned_session(conn_factory, snapshot, lock_wait, OP) as holder:
         if sequences is None:
             with closing(conn_factory()) as other:
+                other.autocommit = True
                 sequences = read_sequences(other)
         if snapshot is None:
             snapshot = str(one_value(holder, "SELECT pg_export_snapshot()"))
@@ -125,7 +126,8 @@ def _sessions(
 ) -> Iterator[list[Connection]]:
     with ExitStack() as stack:
         yield [
-            stack.enter_context(pinned_session(conn_factory, snapshot, lock_wait, OP)) for _ in range(number)
+            stack.enter_context(pinned_session(conn_factory, snapshot, lock_wait, OP, heap_only=True))
+            for _ in range(number)
         ]
 
 
@@ -170,43 +172,51 @@ def _carry_out(
     def run(job: _Job) -> tuple[_Job, Sums]:
         conn = free.get()
         try:
-            row = conn.execute(job.query).fetchone()
+            # Undoing the savepoint gives the table's lock back: thousands kept would fill the lock table.
+            with conn.transaction(force_rollback=True):
+                row = conn.execute(job.query).fetchone()
         finally:
             free.put(conn)
         return job, sums_of(row or (0,))
 
     totals: dict[int, Sums] = {}
     done, whole = 0, sum(job.weight for job in plan)
+    finished: SimpleQueue[Future[tuple[_Job, Sums]]] = SimpleQueue()
     with ThreadPoolExecutor(max(1, len(workers)), thread_name_prefix="fingerprint") as pool:
-        waiting: set[Future[tuple[_Job, Sums]]] = {
-            pool.submit(run, job) for job in sorted(plan, key=lambda job: -job.weight)
-        }
+        futures = [pool.submit(run, job) for job in sorted(plan, key=lambda job: -job.weight)]
         try:
-            while waiting:
-                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                if stop is not None and stop.is_set():
-                    raise PostgresError("stopped on request", op=OP, transient=True)
-                for future in finished:
-                    job, sums = future.result()
-                    totals[job.owner] = totals.get(job.owner, Sums()) + sums
-                    done += job.weight
-                    if progress is not None:
-                        progress(done, whole)
+            for future in futures:
+                future.add_done_callback(finished.put)
+            for _ in futures:
+                job, sums = _next(finished, stop).result()
+                totals[job.owner] = totals.get(job.owner, Sums()) + sums
+                done += job.weight
+                if progress is not None:
+                    progress(done, whole)
         except BaseException:
-            for future in waiting:
-                future.cancel()
-            for conn in workers:
-                _cancel(conn)
+            _abandon(futures, workers)
             raise
     return totals
 
 
-def _cancel(conn: Connection) -> None:
-    """Ask the server to end what the session runs. A session already lost has nothing to cancel."""
-    try:
-        conn.cancel_safe(timeout=5)
-    except psycopg.Error:
-        conn.close()
+def _next[T](finished: SimpleQueue[T], stop: threading.Event | None) -> T:
+    while True:
+        if stop is not None and stop.is_set():
+            raise PostgresError("stopped on request", op=OP, transient=True)
+        try:
+            return finished.get(timeout=0.2)
+        except Empty:
+            continue
+
+
+def _abandon(futures: Sequence[Future[tuple[_Job, Sums]]], workers: Sequence[Connection]) -> None:
+    """Start nothing more and cancel what runs, again and again: a query may start just after its cancel."""
+    running = {future for future in futures if not future.cancel()}
+    while running:
+        for conn in workers:
+            with suppress(psycopg.Error):  # a session that is lost runs nothing that could be cancelled
+                conn.cancel_safe(timeout=5)
+        running = wait(running, timeout=0.5).not_done
 
 
 def _table_digest(table: Table, sums: Sums | None, depth: Depth) -> TableDigest:

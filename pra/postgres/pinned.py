@@ -25,11 +25,10 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
     "quote_all_identifiers": "off",
     "jit": "off",
-    # The rows of the heap are the truth; an index that is wrong must not answer for them.
-    "enable_indexscan": "off",
-    "enable_indexonlyscan": "off",
-    "enable_bitmapscan": "off",
 }
+# The rows of the heap are the truth: an index that is wrong must not answer for them. Not for catalogues,
+# where lookups by index are what keeps thousands of tables quick.
+HEAP_ONLY = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
 
 
 @contextmanager
@@ -42,7 +41,12 @@ def closing(conn: Connection) -> Iterator[Connection]:
 
 @contextmanager
 def pinned_session(
-    conn_factory: Callable[[], Connection], snapshot: str | None, lock_wait: timedelta, op: str
+    conn_factory: Callable[[], Connection],
+    snapshot: str | None,
+    lock_wait: timedelta,
+    op: str,
+    *,
+    heap_only: bool = False,
 ) -> Iterator[Connection]:
     """A session inside one read-only transaction that sees ``snapshot``, with everything pinned."""
     with closing(conn_factory()) as conn, postgres_errors(op):
@@ -51,17 +55,22 @@ def pinned_session(
         conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if snapshot is not None:
             conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-        pin(conn, lock_wait)
+        pin(conn, lock_wait, heap_only=heap_only)
         yield conn
 
 
-def pin(conn: Connection, lock_wait: timedelta) -> None:
+def pin(conn: Connection, lock_wait: timedelta, *, heap_only: bool = False) -> None:
     """Pin everything that decides how values are spelled, until the open transaction ends."""
     pins = PINNED | {"lock_timeout": str(int(lock_wait.total_seconds() * 1000))}
+    if heap_only:
+        pins |= HEAP_ONLY
     if conn.info.server_version >= 170000:
         pins["transaction_timeout"] = "0"
     encoding = str(conn.info.parameter_status("server_encoding"))
     # Without conversion no byte gets lost; Latin-1 lets Python read any name of an SQL_ASCII database.
     pins["client_encoding"] = "LATIN1" if encoding == "SQL_ASCII" else "UTF8"
-    for name, value in pins.items():
-        conn.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    settings = (
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in pins.items()
+    )
+    conn.execute(sql.SQL("; ").join(settings))

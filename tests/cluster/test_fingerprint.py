@@ -312,6 +312,24 @@ def test_locked_table_is_waited_for_no_longer_than_allowed(pg18: Cluster, databa
     assert raised.value.transient
 
 
+def test_thousands_of_tables_do_not_fill_the_lock_table(pg18: Cluster, database: str) -> None:
+    """Each table's lock is given back once it was read; the dump beside us holds its own."""
+    pg18.execute(
+        database,
+        "DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE TABLE t%s (a int)', i); END LOOP; END $$",
+    )
+    held: list[int] = []
+
+    def count_locks(done: int, _whole: int) -> None:
+        locks = "SELECT count(*) FROM pg_locks WHERE relation >= 16384 AND database = "
+        this = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        held.append(int(pg18.query(database, locks + this)[0][0]))
+
+    assert len(take(pg18, database, jobs=2, progress=count_locks).tables) == 300
+    assert len(held) == 300
+    assert max(held) < 10
+
+
 def test_row_security_that_would_hide_rows_is_an_error(pg18: Cluster, hostile18: str) -> None:
     """Never a digest of only the rows that the role may see."""
     pg18.execute("postgres", "CREATE ROLE sees_some LOGIN; GRANT pg_read_all_data TO sees_some")

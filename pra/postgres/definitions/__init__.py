@@ -74,7 +74,7 @@ def read_all(conn: Connection) -> Catalogue:
 
 
 def _read_family(conn: Connection, family: Family, query: str) -> Iterator[Definition]:
-    with conn.transaction():
+    with conn.transaction(force_rollback=True):  # gives back the locks that spelling out a view takes
         rows = conn.execute(
             f"SELECT kind::text, name::text, facts::text FROM ({query}) AS f(kind, name, facts)".encode()
         ).fetchall()
