@@ -2,8 +2,8 @@
 
 A `Scope` owns every process started in it. Leaving the scope, for whatever reason, ends every process
 group before any thread is joined: a tool blocked on a lock must not keep the caller alive. Processes
-also ask the kernel to be killed when this process dies (Linux), so that a SIGKILL leaves no dump
-holding locks on production.
+also ask the kernel to be killed when this process dies (Linux), and a `DeadMan` kills their children,
+so that a SIGKILL leaves no dump holding locks on production.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from pra.deadman import DeadMan
 from pra.errors import ToolError, ToolTimeout
 from pra.redact import redact
 
@@ -209,6 +210,7 @@ class Scope:
         # The kernel's parent-death signal is bound to the *thread* that forked: one that lives as
         # long as the scope must do it, not a worker thread that ends after its task.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawn")
+        self._deadman = DeadMan()
 
     def __enter__(self) -> Self:
         return self
@@ -231,6 +233,7 @@ class Scope:
             process.send(signal.SIGTERM)
         for process in processes:
             process.end()
+        self._deadman.close()
         self._spawner.shutdown(wait=False)
 
     def start(
@@ -290,6 +293,7 @@ class Scope:
         with self._lock:
             if not self.closed:
                 self._processes.append(process)
+                self._deadman.watch(process.pid)
                 return process
         process.end()
         raise ToolError("the work was stopped", op=op)
@@ -297,6 +301,7 @@ class Scope:
     def forget(self, process: Process) -> None:
         with self._lock, contextlib.suppress(ValueError):
             self._processes.remove(process)
+        self._deadman.forget(process.pid)
 
     def run(
         self,

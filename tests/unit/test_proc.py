@@ -125,3 +125,24 @@ def test_tools_die_with_a_process_that_was_killed(tmp_path: Path) -> None:
     finally:
         parent.kill()
         parent.wait(10)
+
+
+def test_a_killed_process_takes_the_children_of_its_tools_along(tmp_path: Path) -> None:
+    """The kernel's parent-death signal ends the tool alone."""
+    pids = tmp_path / "pids"
+    program = (
+        "import time; from pra.proc import Scope; scope = Scope()\n"
+        f"scope.start(['sh', '-c', 'sleep 60 & echo $$ $! > {pids}; wait'], op='test'); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 20
+    while not (pids.exists() and pids.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    tool, child = map(int, pids.read_text().split())
+    assert alive(tool)
+    assert alive(child)
+    process.kill()
+    process.wait(10)
+    assert wait_until_gone(tool)
+    assert wait_until_gone(child)
