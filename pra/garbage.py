@@ -3,7 +3,7 @@
 An orphan is an object whose backup has no manifest. It goes only when everything of that backup has been
 still for longer than the longest backup could run, no live lease covers it, and there is still no manifest
 at the moment of deletion. Ages are measured on the earlier of two clocks, ours and the repository's: a host
-whose clock is a year ahead sees nothing old. Evidence and WAL are never looked at.
+whose clock is a year ahead sees nothing old. Records and WAL are never looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pra.errors import StorageError
 from pra.layout import (
     MANIFEST,
     backups_prefix,
+    evidence_prefix,
     leases_prefix,
     manifest_key,
     split_backup_key,
@@ -161,7 +162,8 @@ def _abort_uploads(
 ) -> GcReport:
     alive = live(storage, target, clock())
     uploads: list[Upload] = []
-    for prefix in (backups_prefix(target), leases_prefix(target)):
+    # Of evidence only what never became a record: a write that was cut off.
+    for prefix in (backups_prefix(target), leases_prefix(target), evidence_prefix(target)):
         uploads += storage.unfinished(prefix)
     for upload in uploads:
         place = split_backup_key(target, upload.key)
