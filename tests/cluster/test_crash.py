@@ -1,0 +1,158 @@
+"""A backup killed at every step: never half a backup, nothing in the way of the next, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from pra.procedures import expiry
+from tests import fix_faults as after
+from tests.fix_faults import Nursery, Snapshot
+from tests.fix_world import World
+
+ROUNDS = {
+    "phases, tools and publishers": ("phases",),
+    "writes to the first repository": ("near", "near half"),
+    "writes to the second repository": ("far", "far half"),
+}
+EVERYTHING = {
+    "every call of the first repository": ("near every",),
+    "every call of the second repository": ("far every",),
+}
+
+
+@pytest.fixture
+def nursery(tiny: World) -> Iterator[Nursery]:
+    with after.nursery(tiny) as found:
+        yield found
+
+
+def kill_at_every_step(world: World, nursery: Nursery, folder: Path, kinds: tuple[str, ...]) -> list[str]:
+    """Each time from the same repositories, which hold one backup that is due to expire."""
+    after.make_old_backup(world, days=40)
+    begin = Snapshot(world, folder)
+    begin.save()
+    steps: list[str] = []
+    for at in count(1):
+        begin.restore()
+        died = nursery.backup(kinds, at, signal.SIGKILL)
+        if died.step is None:
+            assert died.ended == 0, "the backup that was not killed failed"
+            return steps
+        assert died.ended == -signal.SIGKILL
+        steps.append(died.step)
+        try:
+            after.demand_whole(world)
+            after.demand_quiet_server(world)
+            again = world.backup()
+            assert again.ok, again.repositories
+            assert not [line for line in again.warnings if "expire" in line or "catch up" in line]
+            after.demand_whole(world)
+            after.demand_clean_state(world)
+            after.age(world, hours=48)
+            after.collect_garbage(world)
+            for name in ("near", "far"):
+                assert again.backup_id in after.committed(world, name)
+                after.demand_nothing_but_backups(world, name)
+        except BaseException as error:
+            error.add_note(f"after being killed {died.step}")
+            raise
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("kinds", ROUNDS.values(), ids=ROUNDS)
+def test_killed_at_any_step_it_leaves_no_half_backup_and_nothing_in_the_way(
+    tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    steps = kill_at_every_step(tiny, nursery, tmp_path, kinds)
+    assert len(steps) > 20, steps
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("kinds", EVERYTHING.values(), ids=EVERYTHING)
+def test_killed_before_any_call_of_a_storage(
+    tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    assert len(kill_at_every_step(tiny, nursery, tmp_path, kinds)) > 20
+
+
+def test_gc_leaves_alone_what_is_under_way_on_another_host(tiny: World, nursery: Nursery) -> None:
+    slow = nursery.backup(("near",), 3, signal.SIGSTOP)  # it stands still after its first object
+    assert slow.step is not None
+    assert "before put" in slow.step
+    (lease,) = (tiny.folder("near") / "leases").iterdir()
+    kept_lease = lease.read_bytes()
+    after.age(tiny, hours=48)
+    lease.write_bytes(kept_lease)  # that one is alive: it is renewed
+    before = after.keys(tiny, "near")
+    assert [key for key in before if "/objects/" in key]
+    with tiny.context() as context:
+        report = expiry.gc(context, "near")
+    assert report.removed == report.aborted == ()
+    assert [reason for _, reason in report.kept] == [f"covered by db/leases/{lease.name}"]
+    assert after.keys(tiny, "near") == before
+    assert nursery.resume(slow.pid) == 0
+    after.demand_whole(tiny)
+    assert len(after.committed(tiny, "near")) == 1
+
+
+def test_gc_leaves_alone_what_is_younger_than_the_longest_backup(tiny: World, nursery: Nursery) -> None:
+    died = nursery.backup(("near",), 4, signal.SIGKILL)
+    assert died.step is not None
+    after.age(tiny, hours=expiry.LONGEST_BACKUP.total_seconds() / 3600 - 1)
+    before = after.keys(tiny, "near")
+    assert [key for key in before if "/objects/" in key]
+    with tiny.context() as context:
+        report = expiry.gc(context, "near")
+    assert report.removed == report.aborted == ()
+    assert [reason for _, reason in report.kept] == ["younger than the longest backup"]
+    assert after.keys(tiny, "near") == before
+    after.age(tiny, hours=expiry.LONGEST_BACKUP.total_seconds() / 3600 + 1)
+    after.collect_garbage(tiny)
+    after.demand_nothing_but_backups(tiny, "near")
+
+
+def copying(world: World) -> int:
+    """The server process that feeds a dump's worker, stopped in the middle of a table."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        rows = world.cluster.query(
+            "postgres", f"SELECT pid FROM pg_stat_activity WHERE datname = '{world.database}' "
+            "AND state = 'active' AND query LIKE 'COPY %large%TO stdout%'"
+        )  # fmt: skip
+        if rows:
+            os.kill(rows[0][0], signal.SIGSTOP)
+            return int(rows[0][0])
+        time.sleep(0.005)
+    raise AssertionError("no dump began to copy the table")
+
+
+def test_killed_amid_a_table_no_dump_tool_lives_on(tiny: World) -> None:
+    """The workers of a parallel dump look for their leader only between two tables."""
+    tiny.execute("CREATE TABLE large AS SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 600000) g")
+    backup = subprocess.Popen(
+        [sys.executable, "-m", "deployments.cli", "backup"], env=os.environ | tiny.environment
+    )
+    server_process = copying(tiny)
+    try:
+        assert len(after.dump_tools(tiny)) > 1, "no worker beside its leader"
+        backup.kill()
+        backup.wait(10)
+        deadline = time.monotonic() + 5
+        while left := after.dump_tools(tiny):
+            assert time.monotonic() < deadline, f"still running: {left}"
+            time.sleep(0.02)
+    finally:
+        os.kill(server_process, signal.SIGCONT)
+        backup.kill()
+    after.demand_quiet_server(tiny)
+    assert tiny.backup().ok
+    after.demand_clean_state(tiny)
