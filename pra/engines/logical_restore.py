@@ -14,16 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
+from pra.engines import contents
 from pra.engines.globals import database_statements, globals_of, prepare_globals, tablespaces
 from pra.engines.logical import DUMP, FINGERPRINT, GLOBALS, Report, no_report
 from pra.engines.pack import unpack
+from pra.engines.refresh import refresh_views
 from pra.errors import IntegrityError, RestoreError, ToolError
 from pra.manifest import Manifest
 from pra.model import StoredObject
-from pra.postgres.connect import Connection, Server, first_line
+from pra.postgres.connect import Server
 from pra.postgres.fingerprint import Fingerprint
 from pra.postgres.tools import Tools, analyze_argv, psql_argv, restore_argv
 from pra.proc import Scope
@@ -33,8 +32,8 @@ from pra.storage.pipe import unseal
 RESTORE_SECONDS = 24 * 3600.0
 # pg_restore is silent while one index is built; this bounds a hang, not an index.
 _IDLE_SECONDS = 2 * 3600.0
-_REFRESH = " MATERIALIZED VIEW DATA "
-_DIALS_OUT = (" USER MAPPING ", " SUBSCRIPTION ")
+_REFRESH = "MATERIALIZED VIEW DATA"
+_DIALS_OUT = frozenset({"USER MAPPING", "SUBSCRIPTION"})
 
 
 @dataclass(frozen=True)
@@ -183,18 +182,22 @@ class Restore:
         self._run(psql_argv(self.tools, target, prepared), "restore database settings")
         prepared.unlink()
 
-    def load(self, *, create: bool, network: bool, tablespaces: bool = True) -> Restored:
+    def load(
+        self, *, create: bool, network: bool, throwaway: bool = True, tablespaces: bool = True
+    ) -> Restored:
         """Run `pg_restore`, refresh materialized views, and say what was left out.
 
         Args:
             create: Create the database under its own name (``server`` then names a maintenance database).
-            network: Whether the server may reach others; without isolation, what dials out is left out.
+            network: Whether the server may reach others: a view that could is then not refreshed.
+            throwaway: With a network, mappings and subscriptions are left out. A database that is to be
+                used again needs them.
         """
         listing = self.listing(create=create)
-        keep, left_out, refresh = plan_listing(listing, network=network)
+        keep, left_out, refresh = plan_listing(listing, leave_out=network and throwaway)
         self.restore_lines(keep, create=create, tablespaces=tablespaces)
         target = self.server.with_database(self.manifest.database) if create else self.server
-        unrefreshed = _refresh(target, refresh) if refresh else {}
+        unrefreshed = refresh_views(target, refresh, network=network) if refresh else {}
         return Restored(target, unrefreshed, left_out)
 
     def at(self, server: Server) -> Restore:
@@ -227,12 +230,13 @@ class Restore:
         )
         self._run(argv, "restore database", follow)
 
-    def listing(self, *, create: bool) -> list[str]:
-        """The archive's table of contents, one line an entry."""
+    def listing(self, *, create: bool, section: str = "") -> list[str]:
+        """The archive's table of contents, one line an entry; of one section (``pre-data``, …) if given."""
         argv = [
             self.tools.path("pg_restore"),
             "--list",
             *(["--create"] if create else []),
+            *([f"--section={section}"] if section else []),
             str(self.fetched.dump),
         ]
         try:
@@ -252,71 +256,26 @@ class Restore:
         )
 
 
-def plan_listing(
-    listing: Sequence[str], *, network: bool
-) -> tuple[list[str], tuple[str, ...], list[tuple[str, str]]]:
+def plan_listing(listing: Sequence[str], *, leave_out: bool) -> tuple[list[str], tuple[str, ...], list[str]]:
     """Split an archive's table of contents: what to restore, what to leave out, which views to refresh.
 
     Args:
         listing: Lines of ``pg_restore --list``.
-        network: The server can reach the network: mappings, subscriptions and refreshes stay out.
+        leave_out: Mappings and subscriptions stay out: the server is a throwaway that could use them.
     """
     keep: list[str] = []
     left_out: list[str] = []
-    refresh: list[tuple[str, str]] = []
-    for line in listing:
-        if line.startswith(";") or not line.strip():
-            continue
-        if _REFRESH in line:
-            name = line.split(_REFRESH, 1)[1].rsplit(" ", 1)[0]
-            if network:
-                left_out.append(f"data of materialized view {name}")
-            else:
-                refresh.append(_split_name(name))
-        elif network and any(mark in line for mark in _DIALS_OUT):
-            left_out.append(line.split(" ", 3)[-1].strip())
+    refresh: list[str] = []
+    for line in contents.entries(listing):
+        kind = contents.kind_of(line)
+        if kind == _REFRESH:
+            refresh.append(contents.rest_of(line))
+        elif leave_out and kind in _DIALS_OUT:
+            name = contents.rest_of(line).removeprefix("- ").removeprefix(f"{kind} ").rsplit(" ", 1)[0]
+            left_out.append(f"{kind.lower()} {name}")
         else:
             keep.append(line)
     return keep, tuple(left_out), refresh
-
-
-def _split_name(text: str) -> tuple[str, str]:
-    schema, _, name = text.partition(" ")
-    return schema, name
-
-
-def _refresh(server: Server, views: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Refresh in the archive's order, which follows dependencies.
-
-    A view that cannot reach a foreign server is named with its reason; any other failure is an error.
-    """
-    unrefreshed: dict[str, str] = {}
-    with server.connect(statement_seconds=0) as connection:
-        for schema, name in _resolve(connection, views):
-            command = sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, name))
-            try:
-                connection.execute(command)
-            except psycopg.Error as error:
-                state = error.sqlstate or ""
-                # 08: connection exceptions, HV: foreign-data wrapper errors, 55000: a view it needs is empty.
-                if state.startswith(("08", "HV")) or (state == "55000" and unrefreshed):
-                    unrefreshed[f"{schema}.{name}"] = "it reads from another server, which cannot be reached"
-                    continue
-                raise RestoreError(
-                    f"materialized view {schema}.{name} cannot be refreshed: {first_line(error)}",
-                    op="restore database",
-                ) from None
-    return unrefreshed
-
-
-def _resolve(connection: Connection, views: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The archive lists "schema name" without quotes; names with spaces are settled by the catalogue."""
-    rows = connection.execute(
-        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'"
-    ).fetchall()
-    known = {f"{schema} {name}": (schema, name) for schema, name in rows}
-    return [known.get(f"{schema} {name}", (schema, name)) for schema, name in views]
 
 
 def clear_maintenance_databases(server: Server, database: str) -> None:

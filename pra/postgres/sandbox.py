@@ -119,6 +119,8 @@ class Sandbox:
             RestoreError: It ended or did not answer in time; the message has its last words.
         """
         options = [f"{name}={value}" for name, value in {**self.settings, **INERT}.items()]
+        if self.tools.major >= 17:
+            options.append("event_triggers=off")  # else one ON login runs at our every connection
         options.append(f"unix_socket_directories={self.home / 's'}")
         options.append(f"hba_file={self.home / 'pg_hba.conf'}")
         argv = [self.tools.path("postgres"), "-D", str(self.data), "-p", str(_PORT)]
