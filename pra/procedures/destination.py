@@ -12,18 +12,29 @@ from pra.manifest import Manifest
 from pra.postgres.connect import Server, one_value
 from pra.proc import Account
 
-# User objects: anything outside the system's schemas that no extension owns, and large objects.
-_OBJECTS = """
-WITH ours AS (SELECT oid, nspname FROM pg_catalog.pg_namespace
-               WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
-     theirs AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
-SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE relnamespace IN (SELECT oid FROM ours)
-           AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_class'::regclass AND objid = c.oid))
-     + (SELECT count(*) FROM pg_catalog.pg_proc p WHERE pronamespace IN (SELECT oid FROM ours)
-           AND NOT EXISTS (SELECT FROM theirs WHERE classid = 'pg_proc'::regclass AND objid = p.oid))
-     + (SELECT count(*) FROM ours WHERE nspname <> 'public')
-     + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)
+# What somebody made: objects of every kind that are not the system's, an extension's or part of another.
+_KINDS = {
+    "pg_class": "relkind <> 't'",
+    "pg_proc": "true",
+    "pg_type": "typtype <> 'c' AND typelem = 0 OR typtype IN ('d', 'e', 'r')",
+    "pg_operator": "true",
+    "pg_collation": "true",
+    "pg_ts_config": "true",
+    "pg_ts_dict": "true",
+    "pg_namespace": "nspname <> 'public' AND nspname !~ '^pg_'",
+    "pg_foreign_server": "true",
+    "pg_publication": "true",
+    "pg_event_trigger": "true",
+}
+_OWN = """
+SELECT count(*) FROM pg_catalog.{table} AS o
+ WHERE o.oid >= 16384 AND ({condition})
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = '{table}'::regclass AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
 """
+_OBJECTS = "SELECT (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata) + " + " + ".join(
+    f"({_OWN.format(table=table, condition=condition)})" for table, condition in _KINDS.items()
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,10 @@ def check_destination(destination: Destination, manifest: Manifest) -> None:
 
 def _check_server(server: Server, manifest: Manifest) -> None:
     with server.connect() as connection:
-        count = int(one_value(connection, _OBJECTS))
+        row = connection.execute(_OBJECTS.encode()).fetchone()
         version = connection.info.server_version
         encoding = str(one_value(connection, "SELECT current_setting('server_encoding')"))
+    count = int(row[0]) if row else 0
     if count:
         raise UsageError(
             f"{server.place} is not empty: it holds {count} objects",

@@ -7,12 +7,12 @@ and renamed once it is whole; a database is restored into only while it is empty
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pra import ephemeral
 from pra.engines import logical_restore
 from pra.engines.logical_restore import Restored
 from pra.errors import PraError, RestoreError
@@ -28,6 +28,7 @@ from pra.procedures.destination import Destination, check_destination, owner_of
 from pra.procedures.judging import VerifyReport, conclude
 from pra.procedures.session import Choice, Session, check_all, describe, fetch, open_session
 from pra.restored import CheckSet
+from pra.storage.files import sync
 
 PHASES = ("choose", "preflight", "fetch", "restore", "statistics", "checks", "evidence")
 
@@ -128,11 +129,12 @@ def _open_directory(this: Undertaking, manifest: Manifest) -> None:
     session.tools = find_tools(major, settings.postgres.bindir, needs=SERVER)
     check_space(manifest, work=session.work, data=directory.parent)
     account = owner_of(directory)
-    this.staging = directory.parent / f".{directory.name}.pra-partial-{os.getpid()}"
-    this.staging.mkdir(mode=0o700)
-    session.stack.callback(shutil.rmtree, this.staging, ignore_errors=True)
+    prefix = f".{directory.name}.pra-partial-"
+    ephemeral.sweep(directory.parent, prefix)  # left by a restore that was killed
+    folder = session.stack.enter_context(ephemeral.ephemeral(directory.parent, prefix))
     if account is not None:
-        os.chown(this.staging, account.uid, account.gid)
+        os.chown(folder, account.uid, account.gid)
+    this.staging = folder / "data"
     session.sandbox = session.stack.enter_context(
         open_sandbox(
             session.context.scope,
@@ -169,7 +171,8 @@ def load(this: Undertaking) -> None:
             logical_restore.clear_maintenance_databases(server, session.manifest.database)
             existing = frozenset({session.manifest.server.bootstrap_role})
             work.apply_globals(in_place_tablespaces=True, existing=existing)
-            restored = work.load(create=True, network=False)
+            network = session.sandbox is None or not session.sandbox.isolated
+            restored = work.load(create=True, network=network, throwaway=False)
         else:
             restored = _into_database(this, work)
     with session.timeline.phase("statistics"):
@@ -184,8 +187,7 @@ def _into_database(this: Undertaking, work: logical_restore.Restore) -> Restored
     missing = work.missing_tablespaces()
     if missing:
         this.left_out.append(f"tablespaces {', '.join(missing)}: their tables are in the default one")
-    # It is the operator's own server: whether it may reach others is theirs to know.
-    restored = work.load(create=False, network=False, tablespaces=not missing)
+    restored = work.load(create=False, network=True, throwaway=False, tablespaces=not missing)
     work.apply_database_settings(restored.server)
     return restored
 
@@ -200,6 +202,7 @@ def keep(this: Undertaking) -> None:
     if directory.exists():
         directory.rmdir()  # empty, or this fails
     staging.rename(directory)
+    sync(directory.parent)
 
 
 def run(
@@ -224,8 +227,9 @@ def run(
         assert session.database is not None
         required = checks.required(session.database)
         results = [*checks.ruled_out(session.database), *check_all(session, checks), *_afterthoughts(this)]
-        report = conclude(session, results, required=required, extra={"destination": destination.text})
+        # First kept, then recorded: a repository that is out of reach must not cost a finished restore.
         keep(this)
+        report = conclude(session, results, required=required, extra={"destination": destination.text})
         return report, this
 
 
