@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg import sql
+from psycopg import errors, sql
 
-from pra.engines import logical_restore
+from pra.engines import contents, logical_restore
 from pra.errors import UsageError
 from pra.model import CheckResult, Status
 from pra.postgres import fingerprint as fp
@@ -24,19 +24,20 @@ from pra.procedures.context import Context
 from pra.procedures.judging import VerifyReport, conclude
 from pra.procedures.session import Choice, Session, fetch, open_session
 
-_LEFT_BEHIND = (
-    " FK CONSTRAINT ",
-    " TRIGGER ",
-    " EVENT TRIGGER ",
-    " RULE ",
-    " POLICY ",
-    " ROW SECURITY ",
-    " PUBLICATION ",
-    " PUBLICATION TABLE ",
-    " SUBSCRIPTION ",
-    " MATERIALIZED VIEW DATA ",
-    " BLOB",
-)
+# What would refuse, fire, publish or dial out; and comments and grants, which may be about one of them.
+_LEFT_BEHIND = frozenset({
+    "FK CONSTRAINT", "TRIGGER", "EVENT TRIGGER", "RULE", "POLICY", "ROW SECURITY", "PUBLICATION",
+    "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION", "SUBSCRIPTION TABLE", "USER MAPPING",
+    "MATERIALIZED VIEW DATA", "BLOB", "BLOBS", "BLOB METADATA", "BLOB COMMENTS", "COMMENT", "ACL",
+    "DEFAULT ACL", "SECURITY LABEL",
+})  # fmt: skip
+_PARENTS = """
+SELECT n.nspname, c.relname, k.relispartition
+  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_class k ON k.oid = i.inhrelid
+ WHERE i.inhrelid = %s::regclass
+"""
 _FAMILY = """
 SELECT n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -80,7 +81,7 @@ def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) 
     schema = schema_name(choice.backup_id)
     with open_session(context, choice) as this:
         this.kind = "restore"
-        _refuse_existing(server, schema)
+        _check_live(this, server, schema)
         verify.preflight(this)
         fetch(this)
         with this.timeline.phase("restore"):
@@ -90,6 +91,7 @@ def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) 
             results = [
                 _compare(this, source, members, {m.identity: m.identity for m in members}, "tables saved")
             ]
+            _cut_loose(source, members)
             _move(source, members, schema)
             _copy(this, source, server, schema)
         moved = {f"{schema}.{m.name}": m.identity for m in members}
@@ -98,14 +100,24 @@ def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) 
         return conclude(this, results, required=("tables saved", "tables restored"), extra=extra), schema
 
 
-def _refuse_existing(server: Server, schema: str) -> None:
+def _check_live(this: Session, server: Server, schema: str) -> None:
+    """Refuse before anything is fetched. Raises UsageError."""
     with server.connect() as connection:
-        if one_value(connection, "SELECT to_regnamespace(quote_ident(%s))", schema) is not None:
-            raise UsageError(
-                f"the schema {schema} is already there",
-                op="check destination",
-                hint=f"Look at it, then: DROP SCHEMA {schema} CASCADE;",
-            )
+        there = one_value(connection, "SELECT to_regnamespace(quote_ident(%s))", schema) is not None
+        major = connection.info.server_version // 10000
+    if there:
+        raise UsageError(
+            f"the schema {schema} is already there",
+            op="check destination",
+            hint=f"Look at it, then: DROP SCHEMA {schema} CASCADE;",
+        )
+    source = this.manifest.server.version_num // 10000
+    if major < source:
+        raise UsageError(
+            f"the destination is PostgreSQL {major}, the backup is from {source}",
+            op="check destination",
+            hint="Restore tables into the same major version, or a newer one.",
+        )
 
 
 def _restore(this: Session) -> logical_restore.Restore:
@@ -122,17 +134,12 @@ def _load_definitions(this: Session) -> Server:
     work, box = _restore(this), this.sandbox
     logical_restore.clear_maintenance_databases(box.server, this.manifest.database)
     work.apply_globals(in_place_tablespaces=True, existing=frozenset({box.bootstrap_role}))
-    listing = work.listing(create=True)
-    work.restore_lines([line for line in listing if _is_definition(line)], create=True)
+    work.restore_lines(_wanted(work.listing(create=True, section="pre-data")), create=True)
     return box.server.with_database(this.manifest.database)
 
 
-def _is_definition(line: str) -> bool:
-    return " TABLE DATA " not in line and not any(mark in line for mark in _LEFT_BEHIND) and not _post(line)
-
-
-def _post(line: str) -> bool:
-    return any(mark in line for mark in (" INDEX ", " CONSTRAINT ", " STATISTICS ", " INDEX ATTACH "))
+def _wanted(listing: Sequence[str]) -> list[str]:
+    return contents.without(listing, _LEFT_BEHIND.__contains__)
 
 
 def _members(server: Server, names: Sequence[str]) -> list[Member]:
@@ -158,22 +165,48 @@ def _members(server: Server, names: Sequence[str]) -> list[Member]:
 
 
 def _family(connection: Connection, name: str) -> list[Member]:
-    with postgres_errors("choose tables", "Write schema.table."):
-        written = name if "." in name else f"public.{name}"
+    written = name if "." in name else f"public.{name}"
+    try:
         rows = connection.execute(_FAMILY, (written, written)).fetchall()
+    except (errors.SyntaxError, errors.InvalidName, errors.FeatureNotSupported):
+        return []  # not the form of a table's name
     return [Member(schema, table, kind == "r") for schema, table, kind in rows if kind in ("r", "p")]
 
 
 def _load_data(this: Session, source: Server, members: Sequence[Member]) -> None:
+    """The members' rows, then indexes and constraints of everything: without rows the others cost nothing."""
     work = _restore(this)
-    wanted = {f" TABLE DATA {member.schema} {member.name} " for member in members}
-    lines = [
+    rows = [
         line
-        for line in work.listing(create=False)
-        if (_post(line) and not any(mark in line for mark in _LEFT_BEHIND))
-        or any(mark in line for mark in wanted)
+        for line in work.listing(create=False, section="data")
+        if contents.kind_of(line) == "SEQUENCE SET"
+        or (
+            contents.kind_of(line) == "TABLE DATA"
+            and any(contents.is_about(line, member.schema, member.name) for member in members)
+        )
     ]
-    work.at(source).restore_lines(lines, create=False)
+    afterwards = _wanted(work.listing(create=False, section="post-data"))
+    work.at(source).restore_lines([*rows, *afterwards], create=False)
+
+
+def _cut_loose(source: Server, members: Sequence[Member]) -> None:
+    """Part the members from parents that stay behind: a copy must never become a child of the live table."""
+    ours = {(member.schema, member.name) for member in members}
+    with source.connect() as connection, postgres_errors("part tables from their parents"):
+        for member in members:
+            table = sql.Identifier(member.schema, member.name)
+            for schema, name, partition in connection.execute(
+                _PARENTS, (table.as_string(connection),)
+            ).fetchall():
+                if (schema, name) in ours:
+                    continue
+                parent = sql.Identifier(schema, name)
+                command = (
+                    sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, table)
+                    if partition
+                    else sql.SQL("ALTER TABLE {} NO INHERIT {}").format(table, parent)
+                )
+                connection.execute(command)
 
 
 def _move(source: Server, members: Sequence[Member], schema: str) -> None:
