@@ -79,6 +79,8 @@ def _read_family(conn: Connection, family: Family, query: str) -> Iterator[Defin
             f"SELECT kind::text, name::text, facts::text FROM ({query}) AS f(kind, name, facts)".encode()
         ).fetchall()
     for kind, identity, facts in rows:
+        if identity is None:
+            continue  # dropped since the catalogue was read: names are not looked up in its snapshot
         yield Definition(kind, identity, _canonical(json.loads(facts)))
 
 
