@@ -40,7 +40,7 @@ def backup(target: str, accept_new_server: bool = False) -> Ended:
             publishing = [step.publish.submit(this, spool, name) for name in step.repositories(this)]
             taking.wait()
             refused = step.refused_everywhere(spool)
-        outcome = step.Outcome([each.result(raise_on_failure=False) for each in publishing])
+        outcome = step.Outcome([each.result(raise_on_failure=False).held for each in publishing])
         if refused:
             return report.backup_refused(outcome)
         manifest = taking.result()

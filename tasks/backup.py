@@ -39,10 +39,10 @@ def take(work: Work, ready: Handle[Ready], spool: Handle[Spool]) -> Handle[Manif
 
 
 @step("publish", run_name="publish to {repository}", retries=0)
-def publish(work: Work, spool: Handle[Spool], repository: str) -> PublishResult:
+def publish(work: Work, spool: Handle[Spool], repository: str) -> Handle[PublishResult]:
     """Uploads are retried inside the storage; what a repository refuses is a result, not an exception."""
     result = backup.publish(work.held, spool.held, repository)
-    return result if result.ok else red(result, f"{result.error} HINT: {result.hint}")
+    return Handle(result) if result.ok else red(Handle(result), f"{result.error} HINT: {result.hint}")
 
 
 def refused_everywhere(spool: Handle[Spool]) -> bool:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pra.messages import Translate
-from pra.model import CheckResult, Status, Verdict
+from pra.model import CheckResult, Status
 from pra.procedures.backup import BackupReport
 from pra.procedures.judging import VerifyReport
 from pra.timing import Objective, Phase, format_duration
 
-_SIGN = {Verdict.PASS: "✅", Verdict.PARTIAL: "⚠️", Verdict.FAIL: "❌"}
-_STATUS_SIGN = {Status.PASSED: "✅", Status.SKIPPED: "⚠️", Status.FAILED: "❌", Status.NOT_APPLICABLE: "➖"}
+_WRONG = (Status.FAILED, Status.SKIPPED)
 _ORDER = (Status.FAILED, Status.SKIPPED, Status.PASSED, Status.NOT_APPLICABLE)
 
 Row = dict[str, Any]
@@ -39,7 +38,10 @@ def backup_page(report: BackupReport, _: Translate) -> str:
         size=_megabytes(report.bytes),
         duration=format_duration(report.seconds),
     )
-    rows = [[each.name, "✅" if each.ok else "❌", each.error, each.hint] for each in report.repositories]
+    rows = [
+        [each.name, _("published") if each.ok else f"**{_('failed')}**", _cell(each.error), _cell(each.hint)]
+        for each in report.repositories
+    ]
     table = _table([_("Repository"), _("State"), _("Error"), _("What to do")], rows)
     return "\n\n".join(
         [
@@ -65,36 +67,45 @@ def _proof(report: VerifyReport, _: Translate) -> Iterator[str]:
         target=report.target,
         repository=report.repository,
     )
-    yield f"## {_SIGN[report.verdict]} {heading}"
+    yield f"## {heading}"
+    ordered = sorted(report.checks, key=lambda each: _ORDER.index(each.status))
+    # Above the table, which is wider than the page: what is wrong must not need scrolling.
+    wrong = [each for each in ordered if each.status in _WRONG]
+    if wrong:
+        yield "\n".join(_complaint(each, _) for each in wrong)
     yield _table(
         [_("Objective"), _("Measured"), _("Target"), _("Kept")],
         [_objective(objective, _) for objective in report.objectives],
     )
-    ordered = sorted(report.checks, key=lambda each: _ORDER.index(each.status))
     yield _table(
         [_("Check"), _("State"), _("Expected"), _("Observed"), _("Why")], [_check(each) for each in ordered]
-    )
-    yield from _listed(
-        _("Details"), [f"{each.name}: {detail}" for each in ordered for detail in each.details]
     )
     if report.evidence:
         yield _("Recorded as {evidence}.").format(evidence=f"`{report.evidence}`")
 
 
+def _complaint(check: CheckResult, _: Translate) -> str:
+    facts = ((_("Expected"), check.expected), (_("Observed"), check.observed), (_("Why"), check.reason))
+    lines = [f"- **{_cell(check.name)}** {check.status}"]
+    lines += [f"  - {heading}: {_cell(fact)}" for heading, fact in facts if fact]
+    return "\n".join([*lines, *(f"  - {_cell(detail)}" for detail in check.details)])
+
+
 def _objective(objective: Objective, _: Translate) -> list[str]:
     measured = "?" if objective.seconds is None else format_duration(objective.seconds)
-    kept = {True: f"✅ {_('yes')}", False: f"❌ {_('no')}", None: "?"}[objective.met]
+    kept = {True: _("yes"), False: f"**{_('no')}**", None: "?"}[objective.met]
     return [objective.name, measured, format_duration(objective.target_seconds), kept]
 
 
 def _check(check: CheckResult) -> list[str]:
-    status = f"{_STATUS_SIGN[check.status]} {check.status}"
-    return [check.name, status, check.expected, check.observed, check.reason]
+    status = f"**{check.status}**" if check.status in _WRONG else str(check.status)
+    return [_cell(check.name), status, _cell(check.expected), _cell(check.observed), _cell(check.reason)]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are Markdown: what comes from outside goes through `_cell` first."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _listed(heading: str, lines: Sequence[str]) -> list[str]:
@@ -104,7 +115,7 @@ def _listed(heading: str, lines: Sequence[str]) -> list[str]:
 def _cell(text: str) -> str:
     """Names of tables and columns are the users' own: none may break a table or become markup."""
     plain = " ".join(text.split())
-    for character in "\\|<>*`":
+    for character in "\\|<>*_`[]":
         plain = plain.replace(character, f"\\{character}")
     return plain
 

@@ -120,16 +120,13 @@ def plan_checks(this: Handle[Session]) -> Questions:
 
 
 @step("check", run_name="check {name}", retries=0)
-def check(this: Handle[Session], name: str) -> list[CheckResult]:
+def check(this: Handle[Session], name: str) -> Handle[list[CheckResult]]:
     database = this.held.database
     assert database is not None
-    results = list(Checks().run(name, database))
-    wrong = [result for result in results if result.status in (Status.FAILED, Status.SKIPPED)]
-    if not wrong:
-        return results
-    return red(
-        results, "; ".join(f"{each.name} {each.status}: {each.observed or each.reason}" for each in wrong)
-    )
+    results = Handle(list(Checks().run(name, database)))
+    wrong = [each for each in results.held if each.status in (Status.FAILED, Status.SKIPPED)]
+    message = "; ".join(f"{each.name} {each.status}: {each.observed or each.reason}" for each in wrong)
+    return red(results, message) if wrong else results
 
 
 def run_checks(this: Handle[Session], questions: Questions) -> Handle[list[CheckResult]]:
@@ -137,7 +134,7 @@ def run_checks(this: Handle[Session], questions: Questions) -> Handle[list[Check
     with this.held.timeline.phase("checks"):
         asked = [check.submit(this, name) for name in questions.asked]
         answers = [each.result(raise_on_failure=False) for each in asked]
-    return Handle([*questions.ruled_out, *(result for answer in answers for result in answer)])
+    return Handle([*questions.ruled_out, *(result for answer in answers for result in answer.held)])
 
 
 @step("evidence")

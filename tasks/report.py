@@ -120,7 +120,9 @@ def show_backup(work: Work, report: BackupReport) -> None:
             key=f"backup-phases-{target.name}",
             description=_("Time of each step, and its share of the RPO"),
         )
-        create_markdown_artifact(pages.backup_page(report, _), key=f"backup-{target.name}")
+        create_markdown_artifact(
+            pages.backup_page(report, _), key=f"backup-{target.name}", description=_where(report.repositories)
+        )
 
 
 def show_proofs(target: str, reports: Sequence[VerifyReport]) -> None:
@@ -141,7 +143,11 @@ def show_proofs(target: str, reports: Sequence[VerifyReport]) -> None:
         create_table_artifact(
             rows, key=f"verify-phases-{target}", description=_("Time of each step, and its share of the RTO")
         )
-        create_markdown_artifact(pages.proof_page(reports, _), key=f"verify-{target}")
+        create_markdown_artifact(
+            pages.proof_page(reports, _),
+            key=f"verify-{target}",
+            description="; ".join(_sentence(report) for report in reports),
+        )
 
 
 # --- verdict and colour

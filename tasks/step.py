@@ -35,6 +35,9 @@ class Handle[T]:
     def __init__(self, held: T) -> None:
         self.held = held
 
+    def __repr__(self) -> str:
+        return f"<{type(self.held).__name__}>"  # states are logged with what they hold
+
 
 def transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Retry when the error says that the same call may succeed, and in no other case."""
@@ -105,9 +108,9 @@ def _unexpected(error: Exception) -> PraError:
     )
 
 
-def red[R](result: R, message: str) -> R:
+def red[T](result: Handle[T], message: str) -> Handle[T]:
     """Show a task in red although it did its work and has a result: read it with ``raise_on_failure=False``.
 
     To Prefect, a state that is returned is the outcome; it is not an exception, hence never retried.
     """
-    return cast(R, Failed(name="Fail", message=message, data=result))
+    return cast(Handle[T], Failed(name="Fail", message=message, data=result))

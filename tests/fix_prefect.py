@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -64,14 +65,21 @@ def flow_run_of(state: State[Any]) -> FlowRun:
         return client.read_flow_run(state.state_details.flow_run_id)
 
 
-def task_runs_of(flow_run_id: UUID) -> dict[str, TaskRun]:
-    """Its tasks by name."""
+def task_runs_of(flow_run_id: UUID, *names: str) -> dict[str, TaskRun]:
+    """Its tasks by name, once these are there and have ended: the server learns of tasks a little later."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    deadline = time.monotonic() + 60
     with get_client(sync_client=True) as client:
-        return {run.name: run for run in client.read_task_runs(flow_run_filter=chosen)}
+        while True:
+            found = {run.name: run for run in client.read_task_runs(flow_run_filter=chosen)}
+            ended = {name for name, run in found.items() if run.state is not None and run.state.is_final()}
+            if ended >= {*names, *found}:
+                return found
+            assert time.monotonic() < deadline, f"no end of {set(names) - ended}"
+            time.sleep(0.2)
 
 
 def artifacts_of(flow_run_id: UUID) -> dict[str, Any]:

@@ -64,11 +64,11 @@ def test_one_broken_repository_is_partial_and_named(flow_world: World, slack: Sl
     assert len(stored(flow_world, "near")) == 1
 
     run = flow_run_of(state)
-    tasks = task_runs_of(run.id)
+    tasks = task_runs_of(run.id, "publish to near", "publish to far")
     assert (tasks["publish to near"].state_name, tasks["publish to far"].state_name) == ("Completed", "Fail")
     assert run.run_count == 1
     assert tasks["publish to far"].run_count == 1
-    assert "❌" in artifacts_of(run.id)["backup-db"]
+    assert "| far | **failed** |" in artifacts_of(run.id)["backup-db"]
 
     (post,) = slack.posts
     for fact in ("backup", "db", "Partial", "far: ", f"/runs/flow-run/{run.id}"):
@@ -95,7 +95,7 @@ def test_an_error_keeps_its_hint_on_the_way_to_slack(
     monkeypatch.setenv("PRA_CONFIG", str(broken))
     state = backup("db", return_state=True)
     assert (state.type, state.name) == ("FAILED", "Failed")
-    assert task_runs_of(flow_run_of(state).id)["preflight"].run_count == 1
+    assert task_runs_of(flow_run_of(state).id, "preflight")["preflight"].run_count == 1
     (post,) = slack.posts
     assert "no encryption is configured" in post.text
     assert "pra key make" in post.text
@@ -131,7 +131,7 @@ def test_a_passing_lock_is_waited_out_by_a_second_try(flow_world: World, slack: 
     state = backup("db", return_state=True)
     thread.join(60)
     assert state.name == "Completed", state.message
-    assert task_runs_of(flow_run_of(state).id)["take"].run_count == 2
+    assert task_runs_of(flow_run_of(state).id, "take")["take"].run_count == 2
     folders = [
         sorted(path.name for path in (flow_world.folder(n) / "backups").iterdir()) for n in ("near", "far")
     ]

@@ -54,7 +54,7 @@ def test_a_damaged_object_is_fail_and_named(flow_world: World, slack: Slack) -> 
     assert victim.name in str(state.message)
 
     run = flow_run_of(state)
-    tasks = task_runs_of(run.id)
+    tasks = task_runs_of(run.id, "fetch", "evidence")
     assert tasks["fetch"].state_name == "Failed"
     assert tasks["fetch"].run_count == 1
     assert "restore" not in tasks
@@ -83,7 +83,9 @@ def test_a_wrong_answer_shows_in_red_and_is_not_asked_again(flow_world: World) -
     flow_world.backup()
     state = restore_verify("db", "newest", "near", return_state=True)
     assert (state.type, state.name) == ("FAILED", "Partial"), state.message
-    tasks = task_runs_of(flow_run_of(state).id)
+    tasks = task_runs_of(flow_run_of(state).id, "check continuity")
     assert tasks["check continuity"].state_name == "Fail"
     assert tasks["check continuity"].run_count == 1
-    assert "playlist_track" in artifacts_of(flow_run_of(state).id)["verify-db"]
+    page = artifacts_of(flow_run_of(state).id)["verify-db"]
+    assert "- **continuity** " in page
+    assert "playlist" in page.partition("| Objective |")[0]
