@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -156,3 +157,47 @@ def test_killed_amid_a_table_no_dump_tool_lives_on(tiny: World) -> None:
     after.demand_quiet_server(tiny)
     assert tiny.backup().ok
     after.demand_clean_state(tiny)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_signal_amid_the_dump_ends_everything_at_once(tiny: World, signum: signal.Signals) -> None:
+    config = tiny.home / "pra.toml"
+    config.write_text(config.read_text().replace('lock_wait = "2s"', 'lock_wait = "60s"'))
+    # Its own limit would end the dump in a minute: what must end it is the signal.
+    with tiny.cluster.connect(tiny.database, autocommit=False) as other:
+        backup = None
+        try:
+            other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            backup = subprocess.Popen(
+                [sys.executable, "-m", "deployments.cli", "backup", "--json"],
+                env=os.environ | tiny.environment,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            wait_for_queue(tiny)
+            backup.send_signal(signum)
+            started = time.monotonic()
+            out, _ = backup.communicate(timeout=30)
+            assert time.monotonic() - started < 15
+            assert backup.returncode == 128 + signum
+            assert json.loads(out)["error"]["message"] == f"stopped by signal {int(signum)}"
+            assert after.dump_tools(tiny) == []
+        finally:
+            if backup is not None:
+                backup.kill()
+            other.rollback()
+    after.demand_quiet_server(tiny)
+    after.demand_clean_state(tiny)
+    assert after.keys(tiny, "near") == after.keys(tiny, "far") == []
+
+
+def wait_for_queue(world: World) -> None:
+    """Until somebody waits for a lock in the world's database."""
+    deadline = time.monotonic() + 30
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        f"WHERE datname = '{world.database}' AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"
+    )
+    while not world.cluster.query("postgres", waiting)[0][0]:
+        assert time.monotonic() < deadline, after.sessions(world)
+        time.sleep(0.02)
