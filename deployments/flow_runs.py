@@ -20,6 +20,7 @@ from pra.errors import PraError, UnavailableError
 from pra.model import Verdict
 
 _POLL_SECONDS = 1.0
+_SKIPPED = "Skipped"  # its moment had passed, and a later run is due: as it should be
 _UNREMARKABLE = ("", "Scheduled", "Pending")
 _PATIENCE_SECONDS = 60.0
 _VERDICTS = {"Completed": Verdict.PASS, "Partial": Verdict.PARTIAL, "Fail": Verdict.FAIL}
@@ -40,7 +41,9 @@ class FlowRunReport:
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.verdict is None else self.verdict.exit_code
+        if self.verdict is None:
+            return 0 if self.state == _SKIPPED else 1
+        return self.verdict.exit_code
 
 
 def run(

@@ -85,7 +85,8 @@ def _proof(report: VerifyReport, _: Translate) -> Iterator[str]:
 
 
 def _complaint(check: CheckResult, _: Translate) -> str:
-    facts = ((_("Expected"), check.expected), (_("Observed"), check.observed), (_("Why"), check.reason))
+    why = "" if check.reason in check.details else check.reason
+    facts = ((_("Expected"), check.expected), (_("Observed"), check.observed), (_("Why"), why))
     lines = [f"- **{_cell(check.name)}** {check.status}"]
     lines += [f"  - {heading}: {_cell(fact)}" for heading, fact in facts if fact]
     return "\n".join([*lines, *(f"  - {_cell(detail)}" for detail in check.details)])

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow
+from prefect.cli.deploy._models import (
+    ConcurrencyLimitSpec,
+    DeploymentConfig,
+    PrefectYamlModel,
+    RawScheduleConfig,
+    WorkPoolConfig,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from deployments import register
@@ -46,6 +55,42 @@ def test_no_key_is_unknown() -> None:
         assert set(entry) <= KEYS
         for schedule in entry["schedules"]:
             assert set(schedule) == {"slug", "cron", "timezone", "active"}
+
+
+def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
+    """Its own models ignore what they do not know, so the keys are compared with their fields."""
+    raw = yaml.safe_load(register.FILE.read_text())
+    model = PrefectYamlModel.model_validate(raw)
+    known = {field.alias or name for name, field in PrefectYamlModel.model_fields.items()}
+    assert set(raw) - known == {"definitions"}, "anchors alone live beside what Prefect reads"
+    assert len(model.deployments) == len(raw["deployments"])
+    for entry in raw["deployments"]:
+        assert set(entry) <= set(DeploymentConfig.model_fields)
+        assert set(entry["work_pool"]) <= set(WorkPoolConfig.model_fields)
+        assert set(entry["concurrency_limit"]) <= set(ConcurrencyLimitSpec.model_fields)
+        ConcurrencyLimitConfig.model_validate(entry["concurrency_limit"])
+        for schedule in entry["schedules"]:
+            assert set(schedule) <= set(RawScheduleConfig.model_fields)
+            RawScheduleConfig.model_validate(schedule)
+
+
+def test_the_flows_run_when_the_design_says() -> None:
+    """Every hour, and Sunday at 03:00."""
+    crons = {entry.work_pool: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
+    assert crons == {"backup": ["0 * * * *"], "verify": ["0 3 * * 0"]}
+
+
+def test_the_entrypoints_are_dotted() -> None:
+    """A file's path would put flows/ first on sys.path."""
+    for entry in ENTRIES.values():
+        assert ":" not in entry.entrypoint
+        assert load_flow_from_entrypoint(entry.entrypoint, use_placeholder_flow=False) is flow_of(entry)
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_the_parameters_are_valid_for_the_flow(entry: Entry) -> None:
+    valid = flow_of(entry).validate_parameters(dict(entry.parameters))
+    assert {name: valid[name] for name in entry.parameters} == entry.parameters
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
