@@ -24,6 +24,7 @@ from pra import keys
 from pra.postgres.sandbox import open_sandbox, sandbox_account, sandbox_root
 from pra.postgres.tools import SERVER, Tools, find_tools
 from pra.proc import Scope
+from tests.bench import prefect_share
 
 ROUNDS = 3
 
@@ -51,14 +52,13 @@ class Bench:
     production: Production
     tools: Tools
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PRA_CONFIG": str(self.home / "pra.toml"), "PRA_STATE_DIR": str(self.home / "state")}
+
     def pra(self, *argv: str, digest: str) -> tuple[dict[str, object], float, float]:
         """Run ``pra … --json``: its document, wall seconds, and the peak memory of that process in MB."""
-        env = {
-            **os.environ,
-            "PRA_CONFIG": str(self.home / "pra.toml"),
-            "PRA_STATE_DIR": str(self.home / "state"),
-        }
-        env |= {"PRA_TARGETS__AKIG__DIGEST": digest}
+        env = {**os.environ, **self.environment, "PRA_TARGETS__AKIG__DIGEST": digest}
         start = time.monotonic()
         out = self.home / "out.json"
         with out.open("wb") as sink:
@@ -206,7 +206,11 @@ def show(title: str, rows: Sequence[Row]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="0,1000,4000", help="megabytes, comma-separated; 0 is memory only")
+    parser.add_argument(
+        "--sizes",
+        default="0,1000,4000",
+        help="megabytes, comma-separated; 0: almost empty, for memory and Prefect's share",
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -218,11 +222,19 @@ def main() -> int:
             with Scope() as scope:
                 bench = prepare(scope, home, max(size, 1))
                 everything[str(size)] = one_size(bench, size, given.rounds)
+                if size == 0:
+                    show_share(prefect_share.measure(bench.environment, given.rounds))
         finally:
             shutil.rmtree(home, ignore_errors=True)
     if given.json:
         given.json.write_text(json.dumps(everything, indent=2))
     return 0
+
+
+def show_share(shares: dict[str, float]) -> None:
+    print("\nPrefect's share (flow minus run(), in this process)")
+    for name, share in shares.items():
+        print(f"  {name:<28} {share:8.1f} s")
 
 
 def one_size(bench: Bench, size: int, rounds: int) -> list[dict[str, object]]:
