@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from prefect.logging import get_run_logger
 
+from pra.errors import PraError
 from pra.manifest import Manifest
 from pra.model import PublishResult
 from pra.procedures import backup, expiry, publishing
@@ -42,7 +43,9 @@ def take(work: Work, ready: Handle[Ready], spool: Handle[Spool]) -> Handle[Manif
 def publish(work: Work, spool: Handle[Spool], repository: str) -> Handle[PublishResult]:
     """Uploads are retried inside the storage; what a repository refuses is a result, not an exception."""
     result = backup.publish(work.held, spool.held, repository)
-    return Handle(result) if result.ok else red(Handle(result), f"{result.error} HINT: {result.hint}")
+    if result.ok:
+        return Handle(result)
+    return red(Handle(result), str(PraError(result.error, hint=result.hint)))
 
 
 def refused_everywhere(spool: Handle[Spool]) -> bool:
