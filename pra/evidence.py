@@ -9,6 +9,7 @@ records under one number, neither is overwritten: the fork is reported, and writ
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from pra.timing import Clock, utc_now
 __all__ = ["GENESIS", "VERIFICATION", "EvidenceLog", "EvidenceRecord", "Proof"]
 _ATTEMPTS = 50
 _LARGEST = 16 << 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -117,7 +119,7 @@ class EvidenceLog:
                     warnings += self._copy(shelf, head + 1, data, until)
             name = arbiter.storage.name
             record = read_record(data, self._keyring, target=self._target, sequence=head + 1, repository=name)
-            return replace(record, warnings=tuple(dict.fromkeys([*warnings, *forks])))
+            return replace(record, warnings=_said([*warnings, *forks]))
         raise BusyError("others kept taking the next evidence number", op="append evidence", transient=True)
 
     def _shelves(self) -> tuple[list[_Shelf], list[str]]:
@@ -144,6 +146,7 @@ class EvidenceLog:
                     return hashlib.sha256(self._stored(shelf, sequence)).hexdigest()
                 except StorageError as error:
                     failure = error
+                    _said([f"evidence {sequence} of {shelf.storage.name}: {error.message}"])
         if failure is not None:
             raise failure
         return GENESIS
@@ -238,7 +241,8 @@ class EvidenceLog:
         Raises:
             StorageError: No repository answers.
         """
-        shelves, _ = self._shelves()
+        shelves, warnings = self._shelves()
+        _said(warnings)
         every = {number for shelf in shelves for number in shelf.numbers}
         for sequence in sorted(every, reverse=True):
             holders = [shelf for shelf in shelves if sequence in shelf.numbers]
@@ -247,6 +251,8 @@ class EvidenceLog:
                 if not found.problem:
                     break
                 found = self._read(shelf, sequence)
+            if first.problem and not found.problem:
+                _said([f"evidence {sequence} of {first.repository}: {first.problem}"])
             yield first if found.problem else found
 
     def proofs(self, repository: str | None = None, *, strict: bool = False) -> dict[str, Proof]:
@@ -286,6 +292,14 @@ class EvidenceLog:
 
     def _stored(self, shelf: _Shelf, sequence: int) -> bytes:
         return shelf.storage.read(evidence_key(self._target, sequence), limit=_LARGEST)
+
+
+def _said(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Each once, and in the log: the record is safe, yet not everywhere where it should be."""
+    once = tuple(dict.fromkeys(warnings))
+    for warning in once:
+        _log.warning("evidence: %s", warning)
+    return once
 
 
 def _is_conditional(storage: Storage, warnings: list[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pra.errors import PraError, UsageError
+from pra.errors import PraError, StorageError, UsageError
 from pra.manifest import Manifest
 from pra.model import backup_moment
 from pra.retention import BackupFacts
@@ -29,6 +29,14 @@ class BackupEntry:
             return backup_moment(self.backup_id)
         except (UsageError, ValueError):  # no id, or digits that are no date
             return datetime.min.replace(tzinfo=UTC)
+
+
+def unread(entries: Sequence[BackupEntry]) -> list[PraError]:
+    """Why manifests could not be read at all: their repository's trouble, and gone with it.
+
+    Whoever decides by a listing must not take these for backups that are damaged.
+    """
+    return [entry.error for entry in entries if isinstance(entry.error, StorageError)]
 
 
 def retention_facts(entries: Sequence[BackupEntry], proven: Collection[str] = ()) -> list[BackupFacts]:

@@ -9,7 +9,7 @@ from pra.catalog import GcReport
 from pra.errors import BusyError, PraError, StorageError
 from pra.layout import manifest_key
 from pra.leases import hold
-from pra.listing import retention_facts
+from pra.listing import retention_facts, unread
 from pra.model import Verdict
 from pra.procedures.context import Context
 from pra.retention import Policy, RetentionPlan, plan
@@ -47,11 +47,14 @@ def plan_for(context: Context, repository: str) -> RetentionPlan:
     A backup whose manifest cannot be read takes part with the moment in its id.
 
     Raises:
-        StorageError: The repository, or the evidence of what was proven, cannot be read.
+        StorageError: The repository, a manifest, or the evidence of what was proven, could not be read.
     """
     proofs = context.evidence.proofs(repository, strict=True)
     proven = [backup_id for backup_id, proof in proofs.items() if proof.verdict == Verdict.PASS]
-    facts = retention_facts(context.catalog(repository).backups(), proven)
+    entries = context.catalog(repository).backups()
+    for error in unread(entries):
+        raise error
+    facts = retention_facts(entries, proven)
     return plan(facts, policy(context), context.clock())
 
 

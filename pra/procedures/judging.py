@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pra.listing import unread
 from pra.model import CheckResult, Status, Verdict, verdict_of
 from pra.objectives import Point, longest_gap
 from pra.procedures.context import Context
@@ -107,9 +108,12 @@ def _rpo(context: Context, repository: str) -> float | None:
     """Measured from what the repository holds, so that a broken schedule cannot hide."""
     catalog = context.catalog(repository)
     published = catalog.publications()
+    entries = catalog.backups()
+    if unread(entries):
+        return None  # the gaps around what could not be read are not known
     points = [
         Point(entry.taken_at, published[entry.backup_id])
-        for entry in catalog.backups()
+        for entry in entries
         if entry.manifest is not None and entry.backup_id in published
     ]
     since = context.last_proof(repository)

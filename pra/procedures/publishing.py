@@ -13,7 +13,7 @@ from pra.catalog import Catalog
 from pra.disk import disk_errors
 from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, StorageError
 from pra.leases import hold
-from pra.listing import retention_facts
+from pra.listing import retention_facts, unread
 from pra.manifest import Manifest, read
 from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
@@ -139,13 +139,15 @@ def _catch_up(context: Context, repository: str, staging: Path) -> list[str]:
     ours = catalog.backups()
     here = {entry.backup_id for entry in ours}
     copied: list[str] = []
-    damaged: list[PraError] = []
+    damaged: list[PraError] = unread(ours)
     for other in context.repositories:
         if other == repository:
             continue
         source = context.catalog(other)
-        # A copy that cannot be read there cannot be brought here; it is that repository's own finding.
-        missing = [e for e in source.backups() if e.backup_id not in here and e.manifest is not None]
+        listed = source.backups()
+        damaged += unread(listed)
+        # A copy that cannot be believed there cannot be brought here; it is that repository's own finding.
+        missing = [e for e in listed if e.backup_id not in here and e.manifest is not None]
         decided = plan(retention_facts([*ours, *missing]), policy(context), context.clock())
         wanted = {kept.backup_id for kept in decided.keep} - here
         for backup_id in sorted(wanted, reverse=True):

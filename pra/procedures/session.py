@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ from pra.errors import (
     PraError,
     RestoreError,
     SignatureError,
-    StorageError,
     ToolError,
 )
 from pra.layout import object_key
 from pra.leases import hold
+from pra.listing import unread
 from pra.manifest import Manifest
 from pra.model import CheckResult, Status
 from pra.postgres.sandbox import Sandbox
@@ -38,6 +39,7 @@ from pra.restored import CheckSet, RestoredDatabase
 from pra.timing import Timeline, to_iso
 
 EARLIER = 10
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def choose(context: Context, which: str, repository: str | None = None) -> Choic
                 op="choose backup",
                 hint="Take one with: pra backup",
             )
+        for error in unread(entries):
+            _log.warning("%s", error.message)  # the chosen one is read again
         ids = sorted(entry.backup_id for entry in entries)
         if which == "newest":
             # By the server's clock: an id made while ours ran ahead must not stay the newest.
@@ -218,9 +222,8 @@ def describe(this: Session, restored: Restored, *, sandboxed: bool = True) -> Re
 
 def _earlier(this: Session) -> tuple[Manifest, ...]:
     entries = this.context.catalog(this.choice.repository).backups()
-    for entry in entries:
-        if isinstance(entry.error, StorageError):
-            raise entry.error  # continuity judged without what could not be read would be a guess
+    for error in unread(entries):
+        raise error  # continuity judged without what could not be read would be a guess
     manifests = [
         entry.manifest
         for entry in entries
