@@ -34,20 +34,20 @@ _ONE_HOUR = "hourly = 1\ndaily = 0\nweekly = 0\nmonthly = 0"
 
 @pytest.fixture
 def tiny(pg18: Cluster, make_world: MakeWorld) -> Iterator[World]:
-    """An almost empty database, backed up in half a second; retention keeps one hour."""
+    """An almost empty database, backed up in half a second."""
     name = pg18.createdb()
     pg18.execute(
         name, "CREATE TABLE t (a int PRIMARY KEY, b text)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')"
     )
-    yield keep_one_hour(make_world(pg18, name))
+    yield make_world(pg18, name)
     pg18.dropdb(name)
 
 
-def keep_one_hour(world: World) -> World:
+def keep_one_hour(world: World) -> None:
+    """Let retention keep the newest hour that holds a backup, and nothing else."""
     config = world.home / "pra.toml"
     config.write_text(config.read_text().replace("hourly = 24", _ONE_HOUR))
     world.settings = load_settings(config, {**os.environ, **world.environment})
-    return world
 
 
 def storage(world: World, repository: str) -> Storage:

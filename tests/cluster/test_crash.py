@@ -38,6 +38,7 @@ def nursery(tiny: World) -> Iterator[Nursery]:
 
 def kill_at_every_step(world: World, nursery: Nursery, folder: Path, kinds: tuple[str, ...]) -> list[str]:
     """Each time from the same repositories, which hold one backup that is due to expire."""
+    after.keep_one_hour(world)
     after.make_old_backup(world, days=40)
     begin = Snapshot(world, folder)
     begin.save()
