@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from psycopg import sql
+
 from pra.disk import disk_errors
 from pra.document import canonical
 from pra.engines.pack import Packer
@@ -77,6 +79,8 @@ def take(job: Job, attempt: Attempt) -> Taken:
 
 def _read_and_seal(job: Job, attempt: Attempt, packer: Packer, directory: Path) -> Taken:
     with job.server.connect() as before:
+        # A table that somebody has locked must not hold us up, nor production behind us.
+        before.execute(sql.SQL("SET lock_timeout = {}").format(int(job.lock_wait.total_seconds() * 1000)))
         sequences = fp.read_sequences(before)
         passwords = may_read_passwords(before)
     with hold_snapshot(job.server) as snapshot:

@@ -54,7 +54,7 @@ def read_sequences(conn: Connection) -> tuple[SequenceValue, ...]:
         RightsError: The role may not read one of them.
         PostgresError: The server refused.
     """
-    with postgres_errors("read sequences", "Run pra doctor: it prints the GRANT that is missing."):
+    with postgres_errors("read sequences", "Grant SELECT on the sequence that the message names."):
         known = [
             _Sequence(schema, name, increment, cycle, (o, t, a) if o else None, comparable)
             for schema, name, increment, cycle, o, t, a, comparable in conn.execute(_SEQUENCES)
