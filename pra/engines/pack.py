@@ -173,7 +173,10 @@ class Packer:
                 suffix = ".tar.zst.age" if self._recipients else ".tar.zst"
                 path = self._attempt.path(f"dump-{volume.number:04d}{suffix}")
                 stored = seal(
-                    tar_stream(self._root, volume.names, consume=True), path, recipients=self._recipients
+                    tar_stream(self._root, volume.names, consume=True),
+                    path,
+                    recipients=self._recipients,
+                    durable=False,
                 )
                 self._attempt.add(stored)
                 with self._lock:
