@@ -50,7 +50,7 @@ def step[**P, R](
     """Make a function a task.
 
     Args:
-        name: As the history shows it; what `PHASES` calls the step.
+        name: As the history shows it; what the timeline calls the step.
         run_name: A template over the arguments, where several runs must be told apart.
         retries: Further tries after a transient error.
     """

@@ -32,7 +32,6 @@ from pra.settings import rpo_warning
 from pra.storage.spool import Spool
 from pra.timing import Phase, format_duration
 
-PHASES = ("preflight", "take", "publish", "catch up", "expire")
 SPOOL_BYTES = 8 << 30
 TAKE_TRIES = 3
 SCHEDULE = timedelta(hours=1)
@@ -359,7 +358,7 @@ def _afterwards(context: Context, results: Sequence[PublishResult]) -> Outcome:
 def tolerating(context: Context, outcome: Outcome, phase: str, repository: str) -> Iterator[None]:
     """House-keeping that fails is said aloud, but a backup that was published stays published."""
     try:
-        with context.timeline.phase(phase):
+        with context.timeline.phase(f"{phase} {repository}"):
             yield
     except PraError as error:
         outcome.warnings.append(f"{phase} in {repository}: {error.message}")
@@ -385,7 +384,6 @@ def make_report(
 
 
 __all__ = [
-    "PHASES",
     "BackupReport",
     "Outcome",
     "Ready",
