@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from pra import ephemeral
 from pra.catalog import Catalog
 from pra.disk import disk_errors
-from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, StorageError
+from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, RepositoryFull, StorageError
 from pra.leases import hold
 from pra.listing import retention_facts, unread
 from pra.manifest import Manifest, read
@@ -30,7 +31,7 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
     """
     start = time.monotonic()
     try:
-        with _Publisher(context, repository) as publisher:
+        with _Publisher(context, repository) as publisher, publisher.making_room():
             for event in spool.follow(repository):
                 match event:
                     case ObjectReady():
@@ -103,6 +104,16 @@ class _Publisher:
         with self.context.timeline.phase(f"read back {self.repository}"):
             self.catalog.commit(data, manifest, retain_until=self._until)
         self._manifest = manifest
+
+    @contextmanager
+    def making_room(self) -> Iterator[None]:
+        """What filled a repository in vain must not keep it full until gc may look: the next run is due."""
+        try:
+            yield
+        except RepositoryFull:
+            if self._covered and self._manifest is None:
+                self.forget(self._covered)
+            raise
 
     def forget(self, backup_id: str) -> None:
         """Remove an abandoned attempt's objects now; what cannot be removed is left to gc."""
