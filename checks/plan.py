@@ -104,11 +104,15 @@ def _no_amcheck(db: RestoredDatabase) -> str:
     with connect(db) as connection:
         row = connection.execute(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'), "
-            "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+            "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), "
+            "EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('A', 'R')) "
+            "AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'amcheck')"
         ).fetchone()
-    available, superuser = row or (False, False)
+    available, superuser, triggers = row or (False, False, False)
     if not available:
         return "the destination server does not offer the extension amcheck"
+    if triggers:
+        return "installing amcheck would run the database's own event triggers (ENABLE ALWAYS)"
     return "" if superuser else "only a superuser may run amcheck, and the destination's role is none"
 
 

@@ -21,7 +21,7 @@ EXTENSION_KIND = "extension"
 RESULTS = ("definitions", "extensions", "collations", "globals")
 # What the check "amcheck" itself puts into a restored database, perhaps while definitions are read.
 _AMCHECK = frozenset({("extension", "amcheck"), ("comment", "extension amcheck")})
-_DIALS_OUT = frozenset({"user mapping", "subscription"})
+_DIALS_OUT = ("user mapping", "subscription", "event trigger")
 _SHOWN = frozenset({
     "owner", "valid", "validated", "version", "enabled", "grants", "populated", "type", "not null",
     "position", "row security", "forced row security", "persistence", "schema", "labels", "language",
@@ -47,14 +47,19 @@ def definitions(db: RestoredDatabase) -> list[CheckResult]:
 
 def _recorded(db: RestoredDatabase) -> list[Definition]:
     """What was recorded, less what this restore left out on purpose (the plan names each)."""
-    left_out = _DIALS_OUT if db.left_out else frozenset()
-    return [_as_restored(db, d) for d in db.fingerprint.definitions if d.kind not in left_out]
+    return [_as_restored(db, d) for d in db.fingerprint.definitions if not _left_out(db, d)]
+
+
+def _left_out(db: RestoredDatabase, definition: Definition) -> bool:
+    """Of a kind that the restore left out, as its plan says by name; or a comment on such a one."""
+    kinds = tuple({kind for kind in _DIALS_OUT for named in db.left_out if named.startswith(f"{kind} ")})
+    about = definition.identity if definition.kind == "comment" else f"{definition.kind} "
+    return bool(kinds) and about.startswith(tuple(f"{kind} " for kind in kinds))
 
 
 def _observed(db: RestoredDatabase, found: Sequence[Definition]) -> list[Definition]:
     ours = _AMCHECK - {(d.kind, d.identity) for d in db.fingerprint.definitions}
-    left_out = _DIALS_OUT if db.left_out else frozenset()
-    return [d for d in found if (d.kind, d.identity) not in ours and d.kind not in left_out]
+    return [d for d in found if (d.kind, d.identity) not in ours and not _left_out(db, d)]
 
 
 def _as_restored(db: RestoredDatabase, definition: Definition) -> Definition:

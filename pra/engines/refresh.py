@@ -11,7 +11,8 @@ from pra.errors import RestoreError
 from pra.postgres.connect import Connection, Server, first_line, one_value
 
 _VIEWS = """
-SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+SELECT n.nspname, c.relname, convert_to(n.nspname || ' ' || c.relname || ' ', getdatabaseencoding())
+  FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'
 """
 # What a view reads, through other views, and whether any of it is foreign or runs code that is not the
@@ -21,12 +22,12 @@ WITH RECURSIVE reads(oid) AS (
     SELECT %s::regclass::oid
     UNION
     SELECT d.refobjid FROM reads
-      JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid
+      JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid AND r.ev_type = '1'
       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
                                  AND d.refclassid = 'pg_class'::regclass)
 SELECT EXISTS (SELECT FROM reads JOIN pg_catalog.pg_class c USING (oid) WHERE c.relkind = 'f')
     OR EXISTS (SELECT FROM reads
-                 JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid
+                 JOIN pg_catalog.pg_rewrite r ON r.ev_class = reads.oid AND r.ev_type = '1'
                  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
                 WHERE d.refobjid >= 16384 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass))
 """
@@ -77,12 +78,18 @@ def _silence_event_triggers(connection: Connection) -> None:
 
 
 def _resolve(connection: Connection, listed: Sequence[str]) -> list[tuple[str, str]]:
-    """Names in a table of contents are not quoted; the catalogue tells where "a b c" is parted."""
-    known = connection.execute(_VIEWS).fetchall()
+    """Names in a table of contents are not quoted; the catalogue tells where "a b c" is parted.
+
+    The archive is in the database's encoding and was read as UTF-8, so names are compared as that has them.
+    """
+    known = [
+        (bytes(raw).decode(errors="replace"), (schema, name))
+        for schema, name, raw in connection.execute(_VIEWS).fetchall()
+    ]
     found: list[tuple[str, str]] = []
     for rest in listed:
-        fits = [(schema, name) for schema, name in known if rest.startswith(f"{schema} {name} ")]
+        fits = [(len(text), view) for text, view in known if rest.startswith(text)]
         if not fits:
             raise RestoreError(f"materialized view {rest} was not restored", op="restore database")
-        found.append(max(fits, key=lambda view: len(view[0]) + len(view[1])))
+        found.append(max(fits)[1])
     return found

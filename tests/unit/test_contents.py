@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pra.engines.contents import entries, is_about, kind_of, rest_of, without
-from pra.engines.logical_restore import plan_listing
+from pra.engines.contents import (
+    dials_out,
+    entries,
+    kind_of,
+    plan_listing,
+    rest_of,
+    without,
+)
 
 LISTING = """\
 ;
@@ -18,6 +24,8 @@ LISTING = """\
 219; 1417 16394 SERVER - far owner
 220; 1418 16395 USER MAPPING - USER MAPPING public SERVER far owner
 221; 6100 16396 SUBSCRIPTION - inbound owner
+222; 0 0 COMMENT - SUBSCRIPTION inbound owner
+223; 3466 16397 EVENT TRIGGER - seen owner
 3456; 0 16390 TABLE DATA public payments owner
 3457; 2606 16400 CONSTRAINT public payments payments_pkey owner
 3458; 2606 16401 FK CONSTRAINT public payments payments_fk owner
@@ -28,7 +36,7 @@ LISTING = """\
 def test_entries_are_told_by_their_place_in_the_line() -> None:
     assert [kind_of(line) for line in entries(LISTING)] == [
         "EXTENSION", "TABLE", "TABLE", "TABLE", "TABLE", "SERVER", "USER MAPPING", "SUBSCRIPTION",
-        "TABLE DATA", "CONSTRAINT", "FK CONSTRAINT", "MATERIALIZED VIEW DATA",
+        "COMMENT", "EVENT TRIGGER", "TABLE DATA", "CONSTRAINT", "FK CONSTRAINT", "MATERIALIZED VIEW DATA",
     ]  # fmt: skip
 
 
@@ -37,26 +45,26 @@ def test_a_comment_is_no_entry() -> None:
     assert rest_of(LISTING[1]) == ""
 
 
-def test_rows_are_found_by_schema_and_name() -> None:
-    assert [
-        line for line in LISTING if kind_of(line) == "TABLE DATA" and is_about(line, "public", "payments")
-    ] == [LISTING[10]]
-    assert not is_about(LISTING[10], "public", "pay")
-
-
 def test_without_drops_kinds_and_never_names() -> None:
     kept = without(LISTING, {"RULE", "USER MAPPING"}.__contains__)
     assert len(kept) == len(entries(LISTING)) - 1
     assert LISTING[4] in kept
 
 
-@pytest.mark.parametrize("leave_out", [True, False])
-def test_what_dials_out_is_left_out_by_name_and_nothing_else(leave_out: bool) -> None:
-    keep, left_out, refresh = plan_listing(LISTING, leave_out=leave_out)
+def test_nothing_is_left_out_where_nothing_can_be_reached() -> None:
+    keep, left_out, _ = plan_listing(LISTING)
+    assert left_out == ()
+    assert len(keep) == len(entries(LISTING)) - 1
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_what_dials_out_is_left_out_by_name_with_what_is_said_about_it(major: int) -> None:
+    keep, left_out, refresh = plan_listing(LISTING, dials_out(major))
     assert refresh == ["public per city the owner"]
-    assert left_out == (
-        ("user mapping public SERVER far", "subscription inbound")
-        if leave_out
-        else ()
-    )
-    assert len(keep) == len(entries(LISTING)) - 1 - len(left_out)
+    names = ("user mapping public SERVER far", "subscription inbound", "event trigger seen")
+    assert left_out == names[: 2 if major == 18 else 3]
+    gone = {line for line in entries(LISTING) if line not in keep}
+    assert {kind_of(line) for line in gone} == {
+        "USER MAPPING", "SUBSCRIPTION", "COMMENT", "MATERIALIZED VIEW DATA",
+        *(["EVENT TRIGGER"] if major == 15 else []),
+    }  # fmt: skip
