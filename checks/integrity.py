@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from checks.database import bounded, connect, number
 from pra.errors import ToolError, ToolTimeout
@@ -46,6 +46,7 @@ def amcheck(db: RestoredDatabase) -> CheckResult:
     findings, code, words = _run_amcheck(db)
     if not was_there and not db.sandboxed:
         with connect(db) as connection, postgres_errors("drop extension amcheck"):
+            connection.execute("SET session_replication_role = replica")
             connection.execute("DROP EXTENSION IF EXISTS amcheck")
     expected = f"{number(indexes, 'index')} and their tables without corruption"
     if code not in (0, 2) or (code == 2 and not findings):
@@ -72,13 +73,20 @@ def _run_amcheck(db: RestoredDatabase) -> tuple[list[str], int, str]:
         "--install-missing",
         "--no-password",
         f"--jobs={max(db.target.jobs, 2)}",
-        db.server.database,
+        # As a connection string: a bare name may look like an option or an address.
+        conninfo.make_conninfo("", dbname=db.server.database),
     ]
     # Exit status 2 means that it found something and said what on stdout, which Scope.run() would drop.
     process = db.scope.start(
         argv,
         op="check indexes",
-        env={**env, **db.tools.env(), **db.server.tool_env()},
+        # Installing the extension is DDL, which would run the restored database's own event triggers.
+        env={
+            **env,
+            **db.tools.env(),
+            **db.server.tool_env(),
+            "PGOPTIONS": "-c session_replication_role=replica",
+        },
         secrets=db.server.secrets,
     )
     try:

@@ -32,8 +32,6 @@ from pra.storage.pipe import unseal
 RESTORE_SECONDS = 24 * 3600.0
 # pg_restore is silent while one index is built; this bounds a hang, not an index.
 _IDLE_SECONDS = 2 * 3600.0
-_REFRESH = "MATERIALIZED VIEW DATA"
-_DIALS_OUT = frozenset({"USER MAPPING", "SUBSCRIPTION"})
 
 
 @dataclass(frozen=True)
@@ -136,12 +134,20 @@ class Restore:
             on_line=on_line,
         )
 
+    @property
+    def _encoding(self) -> str:
+        """Of text that the source's tools wrote. SQL_ASCII is bytes: as our connections read it."""
+        return "latin-1" if self.manifest.server.encoding == "SQL_ASCII" else "utf-8"
+
+    def _globals(self) -> str:
+        return self.fetched.globals.read_text(encoding=self._encoding)
+
     def apply_globals(self, *, in_place_tablespaces: bool, existing: frozenset[str]) -> None:
         """Create roles, memberships, settings and tablespaces; roles in ``existing`` are left as they are."""
-        text = self.fetched.globals.read_text()
         prepared = self.fetched.directory / "globals-prepared.sql"
         prepared.write_text(
-            prepare_globals(text, existing=existing, in_place_tablespaces=in_place_tablespaces)
+            prepare_globals(self._globals(), existing=existing, in_place_tablespaces=in_place_tablespaces),
+            encoding=self._encoding,
         )
         self._run(psql_argv(self.tools, self.server, prepared), "restore roles")
         prepared.unlink()
@@ -154,7 +160,9 @@ class Restore:
         missing = [role for role in self.manifest.roles if role not in existing]
         if missing:
             prepared = self.fetched.directory / "globals-prepared.sql"
-            prepared.write_text(globals_of(self.fetched.globals.read_text(), roles=frozenset(missing)))
+            prepared.write_text(
+                globals_of(self._globals(), roles=frozenset(missing)), encoding=self._encoding
+            )
             self._run(psql_argv(self.tools, self.server, prepared), "restore roles")
             prepared.unlink()
         return missing
@@ -164,7 +172,7 @@ class Restore:
         with self.server.connect() as connection:
             rows = connection.execute("SELECT spcname FROM pg_catalog.pg_tablespace").fetchall()
         here = {name for (name,) in rows}
-        return [name for name in tablespaces(self.fetched.globals.read_text()) if name not in here]
+        return [name for name in tablespaces(self._globals()) if name not in here]
 
     def apply_database_settings(self, target: Server) -> None:
         """``ALTER DATABASE … SET``, comment and grants, which only travel with the database's creation."""
@@ -190,14 +198,20 @@ class Restore:
         Args:
             create: Create the database under its own name (``server`` then names a maintenance database).
             network: Whether the server may reach others: a view that could is then not refreshed.
-            throwaway: With a network, mappings and subscriptions are left out. A database that is to be
-                used again needs them.
+            throwaway: With a network, what dials out is left out. A database that is to be used again
+                needs it.
         """
         listing = self.listing(create=create)
-        keep, left_out, refresh = plan_listing(listing, leave_out=network and throwaway)
-        self.restore_lines(keep, create=create, tablespaces=tablespaces)
+        unwanted = contents.dials_out(self.tools.major) if network and throwaway else frozenset()
+        keep, left_out, refresh = contents.plan_listing(listing, unwanted)
+        # Their server runs them at every DDL, and a refresh is one: they come last.
+        late = [line for line in keep if contents.concerns(line, contents.EVENT_TRIGGER)]
+        early = [line for line in keep if line not in late]
+        self.restore_lines(early, create=create, tablespaces=tablespaces)
         target = self.server.with_database(self.manifest.database) if create else self.server
         unrefreshed = refresh_views(target, refresh, network=network) if refresh else {}
+        if late:
+            self.at(target).restore_lines(late, create=False)
         return Restored(target, unrefreshed, left_out)
 
     def at(self, server: Server) -> Restore:
@@ -256,33 +270,14 @@ class Restore:
         )
 
 
-def plan_listing(listing: Sequence[str], *, leave_out: bool) -> tuple[list[str], tuple[str, ...], list[str]]:
-    """Split an archive's table of contents: what to restore, what to leave out, which views to refresh.
-
-    Args:
-        listing: Lines of ``pg_restore --list``.
-        leave_out: Mappings and subscriptions stay out: the server is a throwaway that could use them.
-    """
-    keep: list[str] = []
-    left_out: list[str] = []
-    refresh: list[str] = []
-    for line in contents.entries(listing):
-        kind = contents.kind_of(line)
-        if kind == _REFRESH:
-            refresh.append(contents.rest_of(line))
-        elif leave_out and kind in _DIALS_OUT:
-            name = contents.rest_of(line).removeprefix("- ").removeprefix(f"{kind} ").rsplit(" ", 1)[0]
-            left_out.append(f"{kind.lower()} {name}")
-        else:
-            keep.append(line)
-    return keep, tuple(left_out), refresh
-
-
-def clear_maintenance_databases(server: Server, database: str) -> None:
-    """Make room for a backed-up database that bears the name initdb gives to its own."""
-    if database == "postgres":
-        with server.with_database("template1").connect() as connection:
-            connection.execute("DROP DATABASE IF EXISTS postgres")
+def make_room(server: Server, database: str) -> Server:
+    """Where to create the database from: a backed-up ``postgres`` takes the place of initdb's own."""
+    if database != "postgres":
+        return server
+    maintenance = server.with_database("template1")
+    with maintenance.connect() as connection:
+        connection.execute("DROP DATABASE IF EXISTS postgres")
+    return maintenance
 
 
 def first_answer(server: Server) -> None:

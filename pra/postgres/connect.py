@@ -90,6 +90,7 @@ class Server:
         words: dict[str, Any] = {
             "connect_timeout": CONNECT_SECONDS,
             "application_name": application,
+            "client_encoding": "UTF8",
             **_KEEPALIVE,
             **options,
         }
@@ -100,6 +101,9 @@ class Server:
             connection.execute(
                 sql.SQL("SET statement_timeout = {}").format(sql.Literal(statement_seconds * 1000))
             )
+            if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+                # Bytes of no known meaning, of which LATIN1 makes text and the same bytes again.
+                connection.execute("SET client_encoding = 'LATIN1'")
             if autocommit is False:
                 connection.commit()
         except psycopg.Error as error:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from psycopg import conninfo
+
 from pra import proc
 from pra.errors import PraError, ToolError
 from pra.postgres.connect import Server
@@ -133,7 +135,7 @@ def readable_by(tools: Tools, account: proc.Account) -> Tools:
     A build below a private home (``/root/…/.venv``) is copied once to a root-owned folder that all
     can read; every other is returned as it is.
     """
-    if _can_traverse(tools.bindir, account):
+    if can_traverse(tools.bindir, account):
         return tools
     root = Path(tempfile.gettempdir()) / f"pra-runtime-{os.getuid()}"
     root.mkdir(mode=0o755, exist_ok=True)
@@ -156,7 +158,8 @@ def readable_by(tools: Tools, account: proc.Account) -> Tools:
     return Tools(copy / "bin", tools.major, tools.version)
 
 
-def _can_traverse(folder: Path, account: proc.Account) -> bool:
+def can_traverse(folder: Path, account: proc.Account) -> bool:
+    """Whether the account may enter the folder and every one above it."""
     for step in (folder, *folder.resolve().parents):
         info = step.stat()
         bit = (
@@ -203,6 +206,10 @@ def globals_argv(tools: Tools, server: Server, file: Path, *, passwords: bool) -
         "--quote-all-identifiers",
         f"--file={file}",
         f"--dbname={server.dsn}",
+        # Else it connects to "postgres", which may be closed to us or spell roles in another encoding. As a
+        # connection string, since a bare name may look like one.
+        f"--database={conninfo.make_conninfo('', dbname=server.database)}",
+        "--encoding=UTF8",
         *(() if passwords else ("--no-role-passwords",)),
     )
 

@@ -39,7 +39,9 @@ SELECT n.nspname, c.relname, k.relispartition
  WHERE i.inhrelid = %s::regclass
 """
 _FAMILY = """
-SELECT n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c
+SELECT n.nspname, c.relname, c.relkind::text,
+       convert_to(n.nspname || ' ' || c.relname || ' ', getdatabaseencoding())
+  FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(to_regclass(%s))
                  UNION SELECT to_regclass(%s))
@@ -48,11 +50,16 @@ SELECT n.nspname, c.relname, c.relkind::text FROM pg_catalog.pg_class c
 
 @dataclass(frozen=True)
 class Member:
-    """One table to bring back: asked for, or a partition of one that was."""
+    """One table to bring back: asked for, or a partition of one that was.
+
+    Attributes:
+        listed: How an archive's table of contents names it, read as UTF-8 whatever it is in.
+    """
 
     schema: str
     name: str
     leaf: bool
+    listed: str
 
     @property
     def identity(self) -> str:
@@ -131,8 +138,8 @@ def _restore(this: Session) -> logical_restore.Restore:
 
 def _load_definitions(this: Session) -> Server:
     assert this.sandbox is not None
-    work, box = _restore(this), this.sandbox
-    logical_restore.clear_maintenance_databases(box.server, this.manifest.database)
+    box = this.sandbox
+    work = _restore(this).at(logical_restore.make_room(box.server, this.manifest.database))
     work.apply_globals(in_place_tablespaces=True, existing=frozenset({box.bootstrap_role}))
     work.restore_lines(_wanted(work.listing(create=True, section="pre-data")), create=True)
     return box.server.with_database(this.manifest.database)
@@ -170,7 +177,11 @@ def _family(connection: Connection, name: str) -> list[Member]:
         rows = connection.execute(_FAMILY, (written, written)).fetchall()
     except (errors.SyntaxError, errors.InvalidName, errors.FeatureNotSupported):
         return []  # not the form of a table's name
-    return [Member(schema, table, kind == "r") for schema, table, kind in rows if kind in ("r", "p")]
+    return [
+        Member(schema, table, kind == "r", bytes(raw).decode(errors="replace"))
+        for schema, table, kind, raw in rows
+        if kind in ("r", "p")
+    ]
 
 
 def _load_data(this: Session, source: Server, members: Sequence[Member]) -> None:
@@ -182,7 +193,7 @@ def _load_data(this: Session, source: Server, members: Sequence[Member]) -> None
         if contents.kind_of(line) == "SEQUENCE SET"
         or (
             contents.kind_of(line) == "TABLE DATA"
-            and any(contents.is_about(line, member.schema, member.name) for member in members)
+            and contents.rest_of(line).startswith(tuple(member.listed for member in members))
         )
     ]
     afterwards = _wanted(work.listing(create=False, section="post-data"))

@@ -31,8 +31,6 @@ from pra.procedures.session import (
 )
 from pra.restored import CheckSet
 
-PHASES = ("choose", "preflight", "fetch", "restore", "statistics", "checks", "evidence")
-
 
 def preflight(this: Session) -> None:
     """Start the sandbox, and find whatever would stop the restore but says nothing about the backup.
@@ -72,13 +70,12 @@ def restore(this: Session) -> None:
         plan = logical_restore.Restore(
             this.fetched,
             manifest,
-            box.server,
+            logical_restore.make_room(box.server, manifest.database),
             box.tools,
             this.context.scope,
             jobs=max(2, this.context.target.jobs),
             report=this.context.report,
         )
-        logical_restore.clear_maintenance_databases(box.server, manifest.database)
         plan.apply_globals(in_place_tablespaces=True, existing=frozenset({box.bootstrap_role}))
         restored = plan.load(create=True, network=not box.isolated)
     with this.timeline.phase("statistics"):
