@@ -164,7 +164,9 @@ FROM pg_default_acl AS d LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespac
         """
 SELECT 'comment', o.type || ' ' || o.identity, jsonb_build_object('comment', d.description)
 FROM pg_description AS d, pg_identify_object(d.classoid, d.objoid, d.objsubid) AS o
-WHERE (d.objoid >= 16384 OR d.classoid = 'pg_namespace'::regclass AND o.identity = 'public')
+WHERE (d.classoid <> 'pg_subscription'::regclass
+       OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
+  AND (d.objoid >= 16384 OR d.classoid = 'pg_namespace'::regclass AND o.identity = 'public')
   AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = d.classoid AND e.objid = d.objoid
                   AND e.deptype = 'e')
 """,
@@ -211,8 +213,11 @@ WHERE @own(pg_foreign_server, s.oid)
         """
 SELECT 'user mapping',
        format('%s on %I', CASE m.umuser WHEN 0 THEN 'public' ELSE @role(m.umuser) END, s.srvname),
-       jsonb_build_object('secrets', to_jsonb(m.umoptions))
+       jsonb_build_object('secrets', to_jsonb(v.umoptions),
+                          'hidden', CASE WHEN v.umoptions IS NULL AND NOT r.rolsuper THEN true END)
 FROM pg_user_mapping AS m JOIN pg_foreign_server AS s ON s.oid = m.umserver
+     -- The view shows what a dump by this role holds, however readable the table is.
+     JOIN pg_user_mappings AS v ON v.umid = m.oid JOIN pg_roles AS r ON r.rolname = current_user
 """,
         fallback="""
 SELECT 'user mapping',
@@ -267,6 +272,8 @@ SELECT 'subscription', quote_ident(s.subname),
                           'slot', s.subslotname, 'synchronous commit', s.subsynccommit, 'binary', s.subbinary)
 FROM pg_subscription AS s
 WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  -- As in a dump, which holds none unless a superuser takes it. Preflight names that gap.
+  AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """,
     ),
 )
