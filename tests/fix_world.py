@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -134,7 +136,7 @@ def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
         for name in ("near", "far"):
             (home / name).mkdir(mode=0o700)
         text = TOML.format(
-            dsn=cluster.dsn(database, user).replace("'", "\\'").replace('"', '\\"'),
+            dsn=cluster.dsn(database, user).replace("\\", "\\\\").replace('"', '\\"'),
             home=home,
             recipient=report.recipient,
             bindir=cluster.bindir,
@@ -152,6 +154,15 @@ def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
 def world(pg18: Cluster, chinook: str, make_world: MakeWorld) -> World:
     """Chinook on PostgreSQL 18 with two local repositories."""
     return make_world(pg18, chinook)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder whose owner may run a server; below one that everybody may enter."""
+    folder = Path("/var/tmp") / f"pra-t-{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def later(hours: float) -> Clock:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pra.errors import RestoreError, UsageError
 from pra.manifest import Manifest
 from pra.postgres.connect import Server, one_value
+from pra.postgres.tools import can_traverse
 from pra.proc import Account
 
 # What somebody made: objects of every kind that are not the system's, an extension's or part of another.
@@ -114,6 +115,16 @@ def _check_directory(directory: Path) -> None:
             f"{parent} is not a folder we can write to",
             op="check destination",
             hint=f"Create {parent} first.",
+        )
+
+
+def check_reach(directory: Path, account: Account) -> None:
+    """Raises UsageError where the account that is to own the data directory cannot get to it."""
+    if not can_traverse(directory.parent, account):
+        raise UsageError(
+            f"the account {account.name} cannot reach {directory.parent}",
+            op="check destination",
+            hint="PostgreSQL refuses to run as root: name a folder whose parents that account may enter.",
         )
 
 

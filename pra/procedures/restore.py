@@ -24,13 +24,11 @@ from pra.postgres.sandbox import open_sandbox, sandbox_root
 from pra.postgres.tools import SERVER, find_tools
 from pra.procedures.capacity import check_server, check_space
 from pra.procedures.context import Context
-from pra.procedures.destination import Destination, check_destination, owner_of
+from pra.procedures.destination import Destination, check_destination, check_reach, owner_of
 from pra.procedures.judging import VerifyReport, conclude
 from pra.procedures.session import Choice, Session, check_all, describe, fetch, open_session
 from pra.restored import CheckSet
 from pra.storage.files import sync
-
-PHASES = ("choose", "preflight", "fetch", "restore", "statistics", "checks", "evidence")
 
 
 @dataclass(frozen=True)
@@ -129,6 +127,8 @@ def _open_directory(this: Undertaking, manifest: Manifest) -> None:
     session.tools = find_tools(major, settings.postgres.bindir, needs=SERVER)
     check_space(manifest, work=session.work, data=directory.parent)
     account = owner_of(directory)
+    if account is not None:
+        check_reach(directory, account)
     prefix = f".{directory.name}.pra-partial-"
     ephemeral.sweep(directory.parent, prefix)  # left by a restore that was killed
     folder = session.stack.enter_context(ephemeral.ephemeral(directory.parent, prefix))
@@ -158,6 +158,8 @@ def load(this: Undertaking) -> None:
     assert server is not None
     context = session.context
     with session.timeline.phase("restore"):
+        if this.destination.directory is not None:
+            server = logical_restore.make_room(server, session.manifest.database)
         work = logical_restore.Restore(
             session.fetched,
             session.manifest,
@@ -168,7 +170,6 @@ def load(this: Undertaking) -> None:
             report=context.report,
         )
         if this.destination.directory is not None:
-            logical_restore.clear_maintenance_databases(server, session.manifest.database)
             existing = frozenset({session.manifest.server.bootstrap_role})
             work.apply_globals(in_place_tablespaces=True, existing=existing)
             network = session.sandbox is None or not session.sandbox.isolated
