@@ -24,10 +24,19 @@ from tests.fix_world import World
 
 FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "transient": lambda: {"error": StorageError("injected fault", op="test", transient=True)},
-    "permanent": lambda: {"error": StorageError("injected fault", op="test", transient=False)},
-    "half-way": lambda: {"error": StorageError("injected fault", op="test"), "half_way": True},
+    # A put fails with half of the object on its way, as after a kill.
+    "permanent": lambda: {
+        "error": StorageError("injected fault", op="test", transient=False),
+        "half_way": True,
+    },
     "from then on": lambda: {"error": StorageError("injected fault", op="test"), "persistent": True},
 }
+CASES = [
+    pytest.param(name, fault, id=f"{name}, {fault}", marks=() if which == 0 else pytest.mark.all)
+    for which, (name, fault) in enumerate(
+        [(name, fault) for fault in ("permanent", "transient", "from then on") for name in ("near", "far")]
+    )
+]
 
 
 def faulty(
@@ -46,17 +55,8 @@ def the_call(broken: FaultyStorage, at: int) -> str:
     return f"{method} {key}"
 
 
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [
-        pytest.param("near", "permanent", id="first repository, permanent"),
-        pytest.param("far", "half-way", id="second repository, half-way"),
-        pytest.param("near", "transient", id="first repository, transient", marks=pytest.mark.all),
-        pytest.param("near", "from then on", id="first repository, from then on", marks=pytest.mark.all),
-        pytest.param("far", "permanent", id="second repository, permanent", marks=pytest.mark.all),
-        pytest.param("far", "from then on", id="second repository, from then on", marks=pytest.mark.all),
-    ],
-)
+@pytest.mark.timeout(400)  # some fifty rounds
+@pytest.mark.parametrize(("name", "fault"), CASES)
 def test_a_backup_survives_a_failure_of_any_call(
     tiny: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, fault: str
 ) -> None:
@@ -170,16 +170,24 @@ class NoQuestions:
         raise AssertionError(name)
 
 
-@pytest.mark.parametrize("fault", ["permanent", pytest.param("from then on", marks=pytest.mark.all)])
+@pytest.mark.timeout(400)  # some fifty rounds
+@pytest.mark.parametrize(
+    ("fault", "stride"),
+    [
+        pytest.param("permanent", 4, id="every fourth call"),
+        pytest.param("permanent", 1, id="every call", marks=pytest.mark.all),
+        pytest.param("from then on", 1, id="every call from then on", marks=pytest.mark.all),
+    ],
+)
 def test_no_failure_of_a_call_makes_a_proof_greener(
-    tiny: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+    tiny: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str, stride: int
 ) -> None:
     """Either the verdict stands, on record, with the trouble said; or it is FAIL; or there is none."""
     tiny.backup()
     begin = Snapshot(tiny, tmp_path)
     begin.save()
     silent: list[str] = []
-    for at in count(1):
+    for at in count(1, stride):
         begin.restore()
         caplog.clear()
         broken, repositories = faulty(tiny, "far", at, FAULTS[fault]())
