@@ -6,52 +6,31 @@ passing reason it is tried again under a new id, and the publishers forget the f
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from pra.disk import disk_errors
 from pra.engines import logical
-from pra.errors import PraError, SpaceError, UsageError
-from pra.manifest import FingerprintRef, Manifest, ServerFacts, TableCount, sign
+from pra.errors import PraError
+from pra.manifest import FingerprintRef, Manifest, TableCount, sign
 from pra.model import PublishResult, new_backup_id
-from pra.postgres import rights
-from pra.postgres.connect import Connection, one_value, postgres_errors
-from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
-from pra.postgres.tools import Tools, find_tools
 from pra.procedures import expiry
-from pra.procedures.context import Context, exclusive, recipients, sweep_state
+from pra.procedures.context import Context, exclusive
+from pra.procedures.preflight import Ready, preflight
 from pra.procedures.publishing import catch_up, publish
-from pra.settings import rpo_warning
 from pra.storage.spool import Spool
-from pra.timing import Phase, format_duration
+from pra.timing import Phase
 
 SPOOL_BYTES = 8 << 30
 TAKE_TRIES = 3
-SCHEDULE = timedelta(hours=1)
-"""How often prefect.yaml starts a backup; what the RPO warning reckons with."""
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10.0
 """How long a stopped run waits for its publishers; what they leave behind is garbage, and found by gc."""
-_CLOCK_TOLERANCE = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What preflight found out."""
-
-    facts: ServerFacts
-    tools: Tools
-    previous: Manifest | None
-    gaps: tuple[str, ...]
-    warnings: tuple[str, ...]
-    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,113 +60,6 @@ class BackupReport:
         if self.ok:
             return 0
         return 2 if any(result.ok for result in self.repositories) else 1
-
-
-def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
-    """Find whatever would make the backup fail or be worthless, before production is touched.
-
-    Raises:
-        UsageError: The configuration cannot work; nothing was written.
-        RightsError: The role cannot read everything; the hint has the GRANT.
-        ConnectError, ToolError, SpaceError: As their messages say.
-    """
-    with context.timeline.phase("preflight"):
-        chosen = recipients(context.settings)
-        _ = context.signer
-        sweep_state(context)
-        with context.server.connect() as connection, postgres_errors("read server"):
-            facts = read_facts(connection)
-            if facts.version_num < OLDEST_MAJOR * 10000:
-                raise UsageError(
-                    f"PostgreSQL {facts.version} is too old",
-                    op="check server",
-                    hint=f"PRA supports {OLDEST_MAJOR} and newer.",
-                )
-            gaps = _gaps(connection)
-            skew = _skew(context, connection)
-        tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir)
-        previous, unreachable = _previous(context)
-        _check_clock(context, previous)
-        _check_same_server(facts, previous, accept_new_server=accept_new_server)
-        _check_space(context.folder("spool"), facts, previous)
-        plain = [] if chosen else ["backups are not encrypted: recipients is empty"]
-        hopeless = rpo_warning(context.target, SCHEDULE)
-        warnings = [*unreachable, *skew, *plain, *([hopeless] if hopeless else [])]
-        return Ready(facts, tools, previous, gaps, tuple(warnings), chosen)
-
-
-def _gaps(connection: Connection) -> tuple[str, ...]:
-    """Blocking gaps raise; silent ones are named in the manifest."""
-    found = rights.gaps(connection)
-    rights.require(found, "check rights")
-    return tuple(f"{gap.object}: {gap.what}" for gap in found)
-
-
-def _previous(context: Context) -> tuple[Manifest | None, list[str]]:
-    """The newest readable backup in any repository, and what could not be read."""
-    newest: Manifest | None = None
-    problems: list[str] = []
-    for name in context.repositories:
-        try:
-            entries = context.catalog(name).backups()
-        except PraError as error:
-            problems.append(f"repository {name}: {error.message}")
-            continue
-        problems += [f"repository {name}: {e.backup_id}: {e.error}" for e in entries if e.manifest is None]
-        readable = [entry.manifest for entry in entries if entry.manifest is not None]
-        for manifest in readable:
-            if newest is None or manifest.taken_at > newest.taken_at:
-                newest = manifest
-    return newest, problems
-
-
-def _skew(context: Context, connection: Connection) -> list[str]:
-    """Ids carry our clock's moment and manifests the server's: where they differ, a person must know."""
-    theirs: datetime = one_value(connection, "SELECT pg_catalog.clock_timestamp()")
-    apart = abs((context.clock() - theirs).total_seconds())
-    if apart <= _CLOCK_TOLERANCE.total_seconds():
-        return []
-    return [f"this machine's clock and the server's are {format_duration(apart)} apart"]
-
-
-def _check_clock(context: Context, previous: Manifest | None) -> None:
-    if previous is not None and previous.taken_at > context.clock() + _CLOCK_TOLERANCE:
-        raise UsageError(
-            f"the newest backup, {previous.backup_id}, lies in the future",
-            op="check clock",
-            hint="Correct this machine's clock. If the clock was wrong when that backup was made, remove it.",
-        )
-
-
-def _check_same_server(facts: ServerFacts, previous: Manifest | None, *, accept_new_server: bool) -> None:
-    if previous is None or accept_new_server or not facts.system_identifier:
-        return
-    if previous.server.system_identifier not in ("", facts.system_identifier):
-        raise UsageError(
-            "the server is not the one that earlier backups came from",
-            op="check server",
-            hint=(
-                "If it was rebuilt or restored on purpose, run once with --accept-new-server; "
-                "otherwise give it a target name of its own."
-            ),
-        )
-
-
-def _check_space(folder: Path, facts: ServerFacts, previous: Manifest | None) -> None:
-    # The dump, compressed, and its sealed copy lie side by side for a while. Without a backup to go by,
-    # half the database's size is what compressed dumps of ordinary data stay below.
-    sealed = previous.bytes * 1.2 if previous is not None else facts.database_bytes * 0.5
-    if facts.version_num < 160000:
-        sealed = max(sealed, facts.database_bytes * 0.7)
-    needed = int(2 * sealed) + (64 << 20)
-    with disk_errors("check spool", folder):
-        free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise SpaceError(
-            f"{free >> 20} MiB free where {needed >> 20} MiB may be needed",
-            op="check spool",
-            hint=f"Make room below {folder}, or move PRA_STATE_DIR to a larger disk.",
-        )
 
 
 def open_spool(context: Context) -> Spool:
@@ -304,6 +176,7 @@ def _take_and_publish(context: Context, ready: Ready, spool: Spool) -> tuple[Man
     try:
         manifest = _take_with_retries(context, ready, spool)
         spool.close()
+        wait(publishing)  # all of them, before a mistake in one is raised
         return manifest, [future.result() for future in publishing]
     except PraError:
         spool.close()
