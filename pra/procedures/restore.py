@@ -216,8 +216,7 @@ def run(
             message says so.
     """
     with ExitStack() as stack:
-        session = stack.enter_context(open_session(context, choice))
-        session.kind = "restore"
+        session = stack.enter_context(open_session(context, choice, kind="restore"))
         this = Undertaking(session, destination)
         preflight(this)
         fetch(session)

@@ -25,6 +25,7 @@ from pra.errors import (
     PraError,
     RestoreError,
     SignatureError,
+    StorageError,
     ToolError,
 )
 from pra.layout import object_key
@@ -163,19 +164,24 @@ class Session:
 
 
 @contextmanager
-def open_session(context: Context, choice: Choice) -> Iterator[Session]:
+def open_session(context: Context, choice: Choice, *, kind: str = "verification") -> Iterator[Session]:
     """Everything a verification makes lives in here and is gone afterwards."""
     _ = context.signer  # a verdict that cannot be signed is none: better said now than at the end
     sweep_state(context)
     storage = context.storage(choice.repository)
     with ExitStack() as stack:
-        # Nobody may expire what is being proven.
-        stack.enter_context(
-            hold(storage, context.target.name, "verify", context.clock, covers=[choice.backup_id])
-        )
+        # Nobody may expire what is being read.
+        covered = hold(storage, context.target.name, "verify", context.clock, covers=[choice.backup_id])
+        try:
+            stack.enter_context(covered)
+        except StorageError as error:
+            if kind != "restore":
+                raise
+            # In an incident a repository may be all that is left, and read-only: reading it is what counts.
+            _log.warning("nothing keeps %s from expiring meanwhile: %s", choice.backup_id, error.message)
         with disk_errors("make work folder", context.state_dir):
             work = stack.enter_context(ephemeral.ephemeral(context.folder("work"), "verify-"))
-        yield Session(context, choice, stack, work, started_at=context.clock())
+        yield Session(context, choice, stack, work, kind=kind, started_at=context.clock())
 
 
 def read_manifest(this: Session) -> None:

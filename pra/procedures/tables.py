@@ -86,8 +86,7 @@ def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) 
         RestoreError, ToolError: The copy could not be made; the live database is as it was.
     """
     schema = schema_name(choice.backup_id)
-    with open_session(context, choice) as this:
-        this.kind = "restore"
+    with open_session(context, choice, kind="restore") as this:
         _check_live(this, server, schema)
         verify.preflight(this)
         fetch(this)

@@ -12,9 +12,11 @@ import pytest
 
 from pra.errors import PraError, StorageError
 from pra.model import CheckResult, Verdict
-from pra.procedures import verify
+from pra.procedures import restore, verify
 from pra.procedures.backup import BackupReport
+from pra.procedures.destination import Destination
 from pra.procedures.judging import VerifyReport
+from pra.procedures.session import choose
 from pra.storage.base import Storage
 from pra.storage.local import LocalStorage
 from tests import fix_faults as after
@@ -238,3 +240,30 @@ class NoEvidence(FaultyStorage):
         if "/evidence/" in key:
             raise StorageError("evidence is sealed", op="create")
         super().create(key, data, retain_until=retain_until)
+
+
+class ReadOnly(FaultyStorage):
+    """All that is left of a repository, mounted so that nothing makes it worse."""
+
+    def _count(self, method: str, key: str) -> bool:
+        if method in ("create", "put", "replace", "delete", "abort"):
+            raise StorageError("read-only file system", op=method, transient=False)
+        return super()._count(method, key)
+
+
+def test_a_repository_that_can_only_be_read_is_enough_to_restore(
+    tiny: World, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database is there; that no evidence could be left is an error at the end."""
+    tiny.backup()
+    inner = after.storage(tiny, "far")
+    assert isinstance(inner, LocalStorage)
+    left: dict[str, Storage] = {"far": ReadOnly(inner)}
+    with tiny.context(repositories=left) as context:
+        choice = choose(context, "newest", "far")
+        with pytest.raises(StorageError, match="read-only"):
+            restore.run(context, NoQuestions(), choice, Destination.parse(tiny.cluster.dsn(database)))
+    assert tiny.cluster.query(database, "SELECT a, b FROM t ORDER BY a") == [(1, "x"), (2, "y")]
+    assert any("nothing keeps" in line for line in caplog.messages)
+    with pytest.raises(StorageError, match="read-only"):
+        prove(tiny, left)
