@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from deployments.cli import signals
 from pra.model import StoredObject
 from pra.proc import Process, Scope
 from pra.procedures import backup
@@ -142,8 +143,11 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             os.close(reader)
+            signals.install()
             try:
                 run(request, writer)
+            except signals.Stopped as stopped:
+                os._exit(128 + stopped.signum)
             except BaseException as error:
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 os._exit(1)
@@ -151,7 +155,7 @@ def main() -> None:
         os.close(writer)
         _, status = os.waitpid(pid, os.WUNTRACED)
         stopped = os.WIFSTOPPED(status)
-        step = os.read(reader, 4096).decode() or None if not os.WIFEXITED(status) else None
+        step = os.read(reader, 4096).decode() or None
         os.close(reader)
         _say({"step": step, "pid": pid, "ended": None if stopped else os.waitstatus_to_exitcode(status)})
 

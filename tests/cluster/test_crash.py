@@ -79,6 +79,40 @@ def test_killed_at_any_step_it_leaves_no_half_backup_and_nothing_in_the_way(
     assert len(steps) > 20, steps
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("kinds", "stride"),
+    [
+        pytest.param(("phases",), 5, id="every fifth phase, tool or word"),
+        pytest.param(("phases",), 1, id="every phase, tool or word", marks=pytest.mark.all),
+        pytest.param(("near", "far"), 1, id="every write", marks=pytest.mark.all),
+    ],
+)
+def test_stopped_at_any_step_it_tidies_up_after_itself(
+    tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...], stride: int
+) -> None:
+    """A signal, unlike a kill, leaves time: what was sent is taken back, and the state directory is empty."""
+    begin = Snapshot(tiny, tmp_path)
+    begin.save()
+    for at in count(1, stride):
+        begin.restore()
+        stopped = nursery.backup(kinds, at, signal.SIGTERM)
+        if stopped.step is None:
+            assert stopped.ended == 0
+            assert at > 10
+            return
+        try:
+            assert stopped.ended == 128 + signal.SIGTERM
+            after.demand_whole(tiny)
+            after.demand_clean_state(tiny)
+            after.demand_quiet_server(tiny)
+            for name in ("near", "far"):
+                after.demand_nothing_but_backups(tiny, name)
+        except BaseException as error:
+            error.add_note(f"after being stopped {stopped.step}")
+            raise
+
+
 @pytest.mark.timeout(400)  # some fifty rounds
 @pytest.mark.all
 @pytest.mark.parametrize("kinds", EVERYTHING.values(), ids=EVERYTHING)
