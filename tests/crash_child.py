@@ -154,10 +154,10 @@ def main() -> None:
             os._exit(0)
         os.close(writer)
         _, status = os.waitpid(pid, os.WUNTRACED)
-        stopped = os.WIFSTOPPED(status)
+        standing = os.WIFSTOPPED(status)
         step = os.read(reader, 4096).decode() or None
         os.close(reader)
-        _say({"step": step, "pid": pid, "ended": None if stopped else os.waitstatus_to_exitcode(status)})
+        _say({"step": step, "pid": pid, "ended": None if standing else os.waitstatus_to_exitcode(status)})
 
 
 def _say(document: dict[str, Any]) -> None:
