@@ -27,6 +27,7 @@ from pra.storage.naming import check_key, check_prefix
 
 _TEMPORARY = ".tmp-"
 _LOCK = ".lock"
+_RACES = 50  # tries at making a directory that others prune meanwhile
 _LOCK_SECONDS = 15.0
 
 
@@ -247,7 +248,7 @@ class LocalStorage:
         """Call ``write(temporary, path)`` and make the new name durable; the temporary is gone afterwards."""
         path = self._path(key)
         with self._errors(op, key):
-            for last in (False, False, False, True):
+            for left in reversed(range(_RACES)):
                 self._require_root()
                 temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}")
                 try:
@@ -256,8 +257,9 @@ class LocalStorage:
                     files.sync(path.parent)
                     break
                 except FileNotFoundError:
-                    # A deletion next door may prune the empty directory we have just made.
-                    if last or path.parent.is_dir():
+                    # A deletion next door may prune the empty directory we have just made, and another
+                    # writer make it again before we look: what failed cannot be told from the outside.
+                    if not left:
                         raise
                 finally:
                     # Also after success: renaming onto a link of the same file keeps both names (POSIX).
