@@ -9,7 +9,6 @@ The way of the data::
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,13 +26,13 @@ from pra.model import StoredObject
 from pra.postgres import fingerprint as fp
 from pra.postgres.connect import postgres_errors
 from pra.postgres.server_facts import may_read_passwords, read_extensions, read_roles
+from pra.postgres.tools import compresses
 from pra.storage.pipe import seal
 from pra.storage.spool import Attempt
 
-__all__ = ["DUMP", "FINGERPRINT", "GLOBALS", "Job", "Report", "Taken", "no_report", "take"]
+__all__ = ["FINGERPRINT", "GLOBALS", "Job", "Report", "Taken", "no_report", "take"]
 
 FINGERPRINT = "fingerprint.json"
-DUMP = re.compile(r"dump-\d{4}\.tar\.zst(\.age)?")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,13 @@ def take(job: Job, attempt: Attempt) -> Taken:
         if directory.exists():
             shutil.rmtree(directory)
         job.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        packer = Packer(directory, attempt, recipients=job.recipients, workers=max(1, job.jobs))
+        packer = Packer(
+            directory,
+            attempt,
+            recipients=job.recipients,
+            compress=not compresses(job.tools),
+            workers=max(1, job.jobs),
+        )
         try:
             return _read_and_seal(job, attempt, packer, directory)
         except BaseException as error:

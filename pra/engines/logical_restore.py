@@ -7,99 +7,23 @@ server cannot be refreshed without a network.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pra.engines import contents
+from pra.engines.fetching import Fetched
 from pra.engines.globals import database_statements, globals_of, prepare_globals, tablespaces
-from pra.engines.logical import DUMP, FINGERPRINT, GLOBALS, Report, no_report
-from pra.engines.pack import unpack
+from pra.engines.logical import Report, no_report
 from pra.engines.refresh import refresh_views
-from pra.errors import IntegrityError, RestoreError, ToolError
+from pra.errors import RestoreError, ToolError
 from pra.manifest import Manifest
-from pra.model import StoredObject
 from pra.postgres.connect import Server
-from pra.postgres.fingerprint import Fingerprint
 from pra.postgres.tools import Tools, analyze_argv, psql_argv, restore_argv
 from pra.proc import Scope
-from pra.storage.base import Storage
-from pra.storage.pipe import unseal
 
 RESTORE_SECONDS = 24 * 3600.0
 # pg_restore is silent while one index is built; this bounds a hang, not an index.
 _IDLE_SECONDS = 2 * 3600.0
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A backup's content on this machine, in clear, inside a 0700 folder."""
-
-    directory: Path
-    fingerprint: Fingerprint
-    bytes: int
-
-    @property
-    def dump(self) -> Path:
-        return self.directory / "dump"
-
-    @property
-    def globals(self) -> Path:
-        return self.directory / GLOBALS
-
-
-def fetch(
-    storage: Storage,
-    key_of: Callable[[str], str],
-    manifest: Manifest,
-    directory: Path,
-    *,
-    identities: Sequence[str],
-    jobs: int = 2,
-    report: Report = no_report,
-) -> Fetched:
-    """Bring every object, verify it against the manifest, decrypt and unpack it.
-
-    Args:
-        key_of: Gives an object's key from its name.
-        directory: An existing 0700 folder.
-
-    Raises:
-        IntegrityError: An object is not what was signed; the message names it.
-        DecryptError: No identity opens it.
-    """
-    (directory / "dump").mkdir(mode=0o700)
-    done = [0]
-
-    def one(stored: StoredObject) -> None:
-        with storage.open(key_of(stored.name)) as raw, unseal(raw, stored, identities=identities) as plain:
-            if DUMP.fullmatch(stored.name):
-                unpack(plain, directory / "dump")
-            else:
-                target = directory / stored.name.removesuffix(".age").removesuffix(".zst")
-                with target.open("xb") as sink:
-                    while chunk := plain.read(1 << 20):
-                        sink.write(chunk)
-        done[0] += stored.bytes
-        report("fetch", done[0], manifest.bytes)
-
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="fetch") as pool:
-        for future in [pool.submit(one, stored) for stored in manifest.objects]:
-            future.result()
-    return Fetched(directory, _read_fingerprint(directory / FINGERPRINT, manifest), manifest.bytes)
-
-
-def _read_fingerprint(path: Path, manifest: Manifest) -> Fingerprint:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise IntegrityError("the backup holds no fingerprint", op="fetch backup") from None
-    if hashlib.sha256(data).hexdigest() != manifest.fingerprint.sha256:
-        raise IntegrityError("the fingerprint is not the one the manifest names", op="fetch backup")
-    return Fingerprint.from_json(json.loads(data))
 
 
 @dataclass

@@ -7,6 +7,7 @@ runs, published while others are sealed, and unpacked side by side.
 from __future__ import annotations
 
 import queue
+import re
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from pra.storage.pipe import seal
 from pra.storage.spool import Attempt
 
 VOLUME_BYTES = 64 << 20
+DUMP = re.compile(r"dump-\d{4}\.tar\.zst(\.age)?")
+"""Names of volumes; every other object of a logical backup is one file."""
 _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -60,7 +63,7 @@ def unpack(stream: BinaryIO, directory: Path) -> list[str]:
     """
     names: list[str] = []
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
             for member in archive:
                 pure = PurePosixPath(member.name)
                 source = archive.extractfile(member) if member.isreg() else None
@@ -103,7 +106,8 @@ class Packer:
     """Seals finished files into volumes on threads of its own while more files are being written.
 
     ``offer`` is called as files become whole, ``finish`` once with all that remains. The first error of
-    any thread is raised by ``finish``.
+    any thread is raised by ``finish``. Without ``compress``, files that are compressed already are not
+    compressed again.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Packer:
         attempt: Attempt,
         *,
         recipients: Sequence[str],
+        compress: bool = True,
         workers: int = 2,
         volume_bytes: int = VOLUME_BYTES,
         on_sealed: Callable[[StoredObject], None] | None = None,
@@ -119,6 +124,7 @@ class Packer:
         self._root = root
         self._attempt = attempt
         self._recipients = recipients
+        self._compress = compress
         self._volume_bytes = volume_bytes
         self._on_sealed = on_sealed
         self._lock = threading.Lock()
@@ -176,6 +182,7 @@ class Packer:
                     tar_stream(self._root, volume.names, consume=True),
                     path,
                     recipients=self._recipients,
+                    compress=self._compress,
                     durable=False,
                 )
                 self._attempt.add(stored)

@@ -174,6 +174,11 @@ def can_traverse(folder: Path, account: proc.Account) -> bool:
     return True
 
 
+def compresses(tools: Tools) -> bool:
+    """Whether this major's `pg_dump` writes zstd itself."""
+    return tools.major >= 16
+
+
 def dump_argv(
     tools: Tools, server: Server, directory: Path, *, snapshot: str, jobs: int, lock_wait_ms: int
 ) -> tuple[str, ...]:
@@ -189,7 +194,7 @@ def dump_argv(
         f"--jobs={jobs}",
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={lock_wait_ms}",
-        "--compress=zstd:1" if tools.major >= 16 else "--compress=0",
+        "--compress=zstd:1" if compresses(tools) else "--compress=0",
         "--no-password",
         "--verbose",
         "--quote-all-identifiers",

@@ -16,8 +16,9 @@ from pathlib import Path
 from pra import ephemeral
 from pra.catalog import Catalog
 from pra.disk import disk_errors
-from pra.engines import logical_restore
-from pra.engines.logical_restore import Fetched, Restored
+from pra.engines import fetching
+from pra.engines.fetching import Fetched
+from pra.engines.logical_restore import Restored
 from pra.errors import (
     IntegrityError,
     NotFoundError,
@@ -196,11 +197,12 @@ def fetch(this: Session) -> None:
         if folder.exists():
             shutil.rmtree(folder)  # a try before this one ended half-way
         folder.mkdir(mode=0o700)
-        this.fetched = logical_restore.fetch(
+        this.fetched = fetching.fetch(
             this.context.storage(this.choice.repository),
             lambda name: object_key(this.context.target.name, this.choice.backup_id, name),
             this.manifest,
             folder,
+            scope=this.context.scope,
             identities=this.identities,
             report=this.context.report,
         )
