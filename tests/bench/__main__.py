@@ -78,7 +78,7 @@ class Bench:
 
 
 def own_peak_mb(pid: int) -> float:
-    """The most memory that a running process of ours has held, without PostgreSQL's, which its settings bound."""
+    """The most memory that a running process of ours has held; PostgreSQL's is bounded by its settings."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
