@@ -15,11 +15,11 @@ from deployments.cli.output import Output
 from deployments.cli.proof import proof_json, show_proof
 from deployments.cli.restore_words import show_afterwards, show_plan
 from deployments.cli.session import JsonOption, Session, start
-from pra.errors import NotFoundError, StorageError, UsageError
+from pra.errors import NotFoundError, PraError, StorageError, UsageError
 from pra.proc import Scope
 from pra.procedures import restore, tables
 from pra.procedures.context import Context
-from pra.procedures.destination import Destination
+from pra.procedures.destination import Destination, check_destination
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Choice, choose
 from pra.procedures.session import accept_unverified as accept
@@ -75,7 +75,11 @@ def command(
         else:
             done = _carry_out(work, choice, destination, table or [])
     if dry_run:
-        show_plan(out, plan)
+        refused = None if table else _refusal(destination, choice)
+        if refused is None or not out.json:
+            show_plan(out, plan)
+        if refused is not None:
+            raise refused
         return 0
     tell_proof(session, "restore", done.report)
     document = {
@@ -105,6 +109,16 @@ def _check_usage(
             op="read destination",
             hint="Give --into the DSN of the live database.",
         )
+
+
+def _refusal(destination: Destination, choice: Choice) -> PraError | None:
+    """Why the destination could not receive this backup as it stands now."""
+    try:
+        if choice.manifest is not None:
+            check_destination(destination, choice.manifest)
+    except PraError as error:
+        return error
+    return None
 
 
 def _choose(out: Output, work: Context, backup: str, repository: str | None) -> Choice:

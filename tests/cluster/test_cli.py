@@ -104,6 +104,10 @@ def test_dry_runs_change_nothing(protected: Operator) -> None:
     assert plan["schema"] == "pra/restore-plan/1"
     assert plan["tables"] == 11
     assert not into.exists()
+    refused = protected.pra(
+        "restore", "akig", "--into", str(protected.home), "--dry-run", "--json", code=64
+    ).document
+    assert "is not empty" in refused["error"]["message"]
     assert {path for path in everything() if "leases" not in path.parts} == {
         path for path in before if "leases" not in path.parts
     }
