@@ -25,15 +25,15 @@ for each in $groups; do kill -s KILL -- "-$each" 2>/dev/null; done
 
 
 class DeadMan:
-    """Watches over the groups it was told of. Starts with the first one; `close` once all are ended."""
+    """Watches over the groups it was told of. `ready` before the first one, `close` once all are ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._shell: subprocess.Popen[bytes] | None = None
         self._groups: set[int] = set()
 
-    def watch(self, group: int) -> None:
-        """Kill this group when we are dead.
+    def ready(self) -> None:
+        """Start watching, before the first group is made: from its start to `watch` nobody knows of it.
 
         Raises:
             OSError: No shell could be started.
@@ -49,6 +49,10 @@ class DeadMan:
                     cwd="/",
                     start_new_session=True,  # what a terminal sends to our group must not reach it
                 )
+
+    def watch(self, group: int) -> None:
+        """Kill this group when we are dead."""
+        with self._lock:
             self._groups.add(group)
             self._say("+", group)
 

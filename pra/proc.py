@@ -286,6 +286,7 @@ class Scope:
                 hint="Install the tool, or correct the path in pra.toml.",
             )
         try:
+            self._deadman.ready()
             popen = self._spawner.submit(spawn).result()
         except (OSError, RuntimeError) as error:
             raise ToolError(f"cannot start {argv[0]}: {error}", op=op) from None

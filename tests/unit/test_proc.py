@@ -132,9 +132,12 @@ def test_a_killed_process_takes_the_children_of_its_tools_along(tmp_path: Path) 
     pids = tmp_path / "pids"
     program = (
         "import time; from pra.proc import Scope; scope = Scope()\n"
-        f"scope.start(['sh', '-c', 'sleep 60 & echo $$ $! > {pids}; wait'], op='test'); time.sleep(60)"
+        f"scope.start(['sh', '-c', 'sleep 60 & echo $$ $! > {pids}; wait'], op='test')\n"
+        "print('started', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program])
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
     deadline = time.monotonic() + 20
     while not (pids.exists() and pids.read_text().endswith("\n")):
         assert time.monotonic() < deadline
