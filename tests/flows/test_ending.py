@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,14 +82,26 @@ def test_a_backup_that_is_told_to_stop_ends_its_dump(flow_world: World, slack: S
     assert "the run crashed" in post.text
 
 
-def test_a_verification_that_is_told_to_stop_ends_its_sandbox(flow_world: World) -> None:
+@pytest.fixture
+def sandboxes() -> Iterator[Path]:
+    """A folder that the sandbox's account can reach: pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="pra-sb-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_verification_that_is_told_to_stop_ends_its_sandbox(flow_world: World, sandboxes: Path) -> None:
     """SIGTERM while the sandbox runs: neither a server nor its files are left."""
     flow_world.backup()
-    sandboxes = flow_world.home / "sandboxes"
     config = flow_world.home / "pra.toml"
     config.write_text(config.read_text() + f'[sandbox]\ndir = "{sandboxes}"\n')
+
+    def servers() -> list[str]:
+        return [line for line in commands_with(str(sandboxes)).values() if "/postgres -D" in line]
+
     with flow_process(flow_world, VERIFY) as process:
-        wait_for(lambda: any("postgres" in line for line in commands_with(str(sandboxes)).values()))
+        wait_for(lambda: servers() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[0]
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
