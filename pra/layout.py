@@ -4,6 +4,9 @@
 
     <target>/backups/<id>/objects/<name>
     <target>/backups/<id>/manifest.json       written last: its presence is the commit
+    <target>/wal/<system id>/<timeline>/<segment>-<sha256 of the plaintext>.zst[.age]
+    <target>/wal/<system id>/<timeline>/<timeline>-<sha256>.history
+    <target>/wal/<system id>/<timeline>/partial/<segment>-<lsn>.zst[.age]
     <target>/evidence/<sequence>.json
     <target>/leases/<id>
 """
@@ -11,6 +14,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from pra.errors import IntegrityError, UsageError
 from pra.model import BACKUP_ID, NAME
@@ -19,6 +23,10 @@ OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LEASE_ID = re.compile(r"[a-z0-9-]{1,80}")
 _EVIDENCE = re.compile(r"(\d{10})\.json")
 MANIFEST = "manifest.json"
+_SYSTEM_ID = re.compile(r"\d{1,20}")
+_WAL_SEGMENT = re.compile(r"([0-9A-F]{24})-([0-9a-f]{64})\.zst(\.age)?")
+_WAL_HISTORY = re.compile(r"([0-9A-F]{8})-([0-9a-f]{64})\.history")
+_WAL_PARTIAL = re.compile(r"partial/([0-9A-F]{24})-([0-9A-F]{16})\.zst(\.age)?")
 
 
 def target_prefix(target: str) -> str:
@@ -89,3 +97,90 @@ def split_backup_key(target: str, key: str) -> tuple[str, str] | None:
         return None
     backup_id, slash, rest = key[len(prefix) :].partition("/")
     return (backup_id, rest) if backup_id and slash and rest else None
+
+
+# -- WAL: age is randomized; by the plaintext's hash in the key two writers write the same key. ---
+
+
+@dataclass(frozen=True)
+class WalSegmentKey:
+    """A whole segment. ``name`` is PostgreSQL's, ``sha256`` that of its plaintext."""
+
+    key: str
+    system_id: str
+    timeline: int
+    name: str
+    sha256: str
+    encrypted: bool
+
+
+@dataclass(frozen=True)
+class WalHistoryKey:
+    """A timeline's history file, stored as it is; two of one timeline are a fork."""
+
+    key: str
+    system_id: str
+    timeline: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class WalPartialKey:
+    """The beginning of a segment that is still being written; ``lsn`` is where it ends."""
+
+    key: str
+    system_id: str
+    timeline: int
+    name: str
+    lsn: int
+    encrypted: bool
+
+
+WalKey = WalSegmentKey | WalHistoryKey | WalPartialKey
+
+
+def wal_prefix(target: str, system_id: str | None = None) -> str:
+    prefix = f"{target_prefix(target)}wal/"
+    if system_id is None:
+        return prefix
+    if not _SYSTEM_ID.fullmatch(system_id):
+        raise IntegrityError(f"not a system identifier: {system_id[:40]!r}", op="name object")
+    return f"{prefix}{system_id}/"
+
+
+def wal_segment_key(target: str, system_id: str, segment: str, sha256: str, *, encrypted: bool) -> str:
+    """``sha256`` is of the segment's plaintext."""
+    name = f"{segment}-{sha256}.zst{'.age' if encrypted else ''}"
+    if not _WAL_SEGMENT.fullmatch(name):
+        raise IntegrityError(f"not a WAL segment's name: {name[:120]!r}", op="name object")
+    return f"{wal_prefix(target, system_id)}{segment[:8]}/{name}"
+
+
+def wal_history_key(target: str, system_id: str, timeline: int, sha256: str) -> str:
+    return f"{wal_prefix(target, system_id)}{timeline:08X}/{timeline:08X}-{sha256}.history"
+
+
+def wal_partial_key(target: str, system_id: str, segment: str, lsn: int, *, encrypted: bool) -> str:
+    name = f"partial/{segment}-{lsn:016X}.zst{'.age' if encrypted else ''}"
+    if not _WAL_PARTIAL.fullmatch(name):
+        raise IntegrityError(f"not a WAL segment's name: {name[:120]!r}", op="name object")
+    return f"{wal_prefix(target, system_id)}{segment[:8]}/{name}"
+
+
+def split_wal_key(target: str, key: str) -> WalKey | None:
+    """What a key below ``wal/`` stands for; None for anything else that lies there."""
+    prefix = wal_prefix(target)
+    if not key.startswith(prefix):
+        return None
+    system_id, _, rest = key[len(prefix) :].partition("/")
+    timeline, _, name = rest.partition("/")
+    if not _SYSTEM_ID.fullmatch(system_id) or not name.removeprefix("partial/").startswith(timeline):
+        return None
+    if match := _WAL_SEGMENT.fullmatch(name):
+        return WalSegmentKey(key, system_id, int(timeline, 16), match[1], match[2], bool(match[3]))
+    if match := _WAL_HISTORY.fullmatch(name):
+        return WalHistoryKey(key, system_id, int(timeline, 16), match[2])
+    if match := _WAL_PARTIAL.fullmatch(name):
+        lsn = int(match[2], 16)
+        return WalPartialKey(key, system_id, int(timeline, 16), match[1], lsn, bool(match[3]))
+    return None

@@ -25,6 +25,7 @@ from pra.errors import IntegrityError
 from pra.keys import Keyring, Signer
 from pra.layout import OBJECT_NAME
 from pra.model import BACKUP_ID, NAME, Engine, Kind, StoredObject
+from pra.postgres.wal import parse_lsn
 from pra.timing import from_iso, to_iso
 
 SCHEMA = "pra/manifest/1"
@@ -88,9 +89,12 @@ class TableCount(_Frozen):
 
 
 class FingerprintRef(_Frozen):
-    """Points at the fingerprint object. ``sha256`` is of the plaintext document."""
+    """Points at the fingerprint object. ``sha256`` is of the plaintext document.
 
-    depth: Literal["digest", "counts"]
+    ``depth`` ``none``: definitions and sequences only, no table was read.
+    """
+
+    depth: Literal["digest", "counts", "none"]
     sha256: Sha256
     tables: Count
     rows: Count
@@ -101,6 +105,55 @@ class Extension(_Frozen):
     version: str
 
 
+class Tablespace(_Frozen):
+    """A tablespace outside the data directory, and where it lay on the server."""
+
+    oid: Count
+    location: str
+
+
+class WalSegment(_Frozen):
+    """A WAL segment without which the backup cannot be restored; ``sha256`` is of its plaintext."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{24}$")]
+    sha256: Sha256
+
+
+class PhysicalFacts(_Frozen):
+    """What a base backup is.
+
+    Attributes:
+        timeline: On which it was taken.
+        start_lsn, stop_lsn: As ``0/16B3748``: recovery begins at the first and is consistent from the second.
+        wal: Every segment from start to stop: in a repository before the manifest is.
+        wal_segment_bytes: Size of a segment on that server.
+        tablespaces: Those outside the data directory.
+        databases: Every database of the server that allows connections.
+        lineage: The object that the next incremental backup refers to: PostgreSQL's ``backup_manifest``
+            without the files' checksums, compressed and not encrypted, so that whoever only writes backups
+            can read it.
+        full_reason: Why it is a full backup.
+    """
+
+    timeline: Annotated[int, Field(ge=1)]
+    start_lsn: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")]
+    stop_lsn: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")]
+    wal: tuple[WalSegment, ...]
+    wal_segment_bytes: Annotated[int, Field(ge=1 << 20)]
+    tablespaces: tuple[Tablespace, ...] = ()
+    databases: tuple[str, ...] = ()
+    lineage: str
+    full_reason: str = ""
+
+    @property
+    def start(self) -> int:
+        return parse_lsn(self.start_lsn)
+
+    @property
+    def stop(self) -> int:
+        return parse_lsn(self.stop_lsn)
+
+
 class Manifest(_Frozen):
     """One backup.
 
@@ -108,7 +161,8 @@ class Manifest(_Frozen):
         taken_at: The snapshot: what this backup brings back is the database as it was then.
         read_finished_at: Production was released.
         snapshot: ``pg_current_snapshot()`` as text.
-        parents: Backups this one cannot be restored without.
+        parents: Backups this one cannot be restored without: the whole chain, its full backup first.
+        physical: What a base backup is; None for a logical backup.
         gaps: What the role could not see, each named; empty for a complete backup.
         tools: The version of the tool that read the database.
         previous: The backup before, for continuity.
@@ -128,6 +182,7 @@ class Manifest(_Frozen):
     snapshot: str
     objects: tuple[StoredObject, ...]
     parents: tuple[BackupId, ...] = ()
+    physical: PhysicalFacts | None = None
     tables: tuple[TableCount, ...] = ()
     fingerprint: FingerprintRef
     gaps: tuple[str, ...] = ()
@@ -154,6 +209,8 @@ class Manifest(_Frozen):
                 raise ValueError("an object without a sound name, size or digest")
         if (self.kind == "incremental") != bool(self.parents):
             raise ValueError("an incremental backup has parents, a full one has none")
+        if (self.engine == "physical") != (self.physical is not None):
+            raise ValueError("a physical backup has physical facts, a logical one has none")
         return self
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -35,6 +36,22 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?")
+
+
+def _size(value: object) -> object:
+    """``512MiB``, ``32MB``, ``1GB`` or a number of bytes."""
+    if isinstance(value, int):
+        return value
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise _wrong(f"not a size: {str(value)[:40]!r}", "Write a number and a unit, such as 512MiB or 32MB.")
+    power = " kMGT".index(match[2] or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 
 
 class Frozen(BaseModel):
@@ -78,13 +95,41 @@ class Api(Frozen):
     timeout: Duration = timedelta(seconds=60)
 
 
+class Physical(Frozen):
+    """How the physical engine works on one target.
+
+    Attributes:
+        full_every: A full backup when the last one is older; incremental ones between (PostgreSQL 17 on).
+        longest_chain: Incremental backups upon one full at most; 0 makes every backup a full one.
+        checkpoint: ``spread`` leaves production its time, ``fast`` starts at once.
+        max_rate: Bytes a second that a base backup may read at most (``32MB``); None: no limit.
+        volume_bytes: How much of the tar stream goes into one object.
+        digest_every: A backup compares contents again when the last digest is older; by default every one
+            does. What lies between carries definitions only, and its own verification is PARTIAL.
+        slot: The streamer's replication slot; by default ``pra_`` and the target's name.
+        ship_every: How often the unfinished WAL segment is shipped when it has grown.
+        backlog: How much WAL may wait on the streamer's disk before it says so as an error.
+    """
+
+    full_every: Duration = timedelta(days=1)
+    longest_chain: int = Field(default=48, ge=0, le=500)
+    checkpoint: Literal["spread", "fast"] = "spread"
+    max_rate: Size | None = None
+    volume_bytes: Size = 512 << 20
+    digest_every: Duration | None = None
+    slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,63}$")
+    ship_every: Duration = timedelta(seconds=2)
+    backlog: Size = 16 << 30
+
+
 class Target(Frozen):
     """One protected PostgreSQL. ``digest`` is how deep the fingerprint looks: every row, or counts alone."""
 
     name: str
     dsn: str
     password: SecretStr | None = None
-    engine: Literal["logical"] = "logical"
+    engine: Literal["logical", "physical"] = "logical"
+    physical: Physical = Field(default_factory=Physical)
     rpo: Duration = timedelta(hours=1)
     rto: Duration = timedelta(minutes=30)
     repositories: list[str] = Field(min_length=1)
@@ -97,6 +142,11 @@ class Target(Frozen):
     suites: list[Path | str] = Field(default_factory=list)
     api: Api | None = None
     allow_plaintext: bool = False
+
+    @property
+    def slot(self) -> str:
+        """The streamer's replication slot."""
+        return self.physical.slot or f"pra_{self.name.replace('-', '_')}"
 
     @model_validator(mode="after")
     def _dsn_is_safe(self) -> Self:

@@ -15,7 +15,7 @@ from pra.errors import IntegrityError
 from pra.timing import from_iso, to_iso
 
 SCHEMA_VERSION = "pra/fingerprint/1"
-Depth = Literal["digest", "counts"]
+Depth = Literal["digest", "counts", "none"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Fingerprint:
     """A database's content in one snapshot, its sequences just before it, and its definitions.
 
     Attributes:
-        depth: ``digest``, or ``counts`` where rows were only counted.
+        depth: ``digest``; ``counts`` where rows were only counted; ``none`` where no table was read.
         snapshot: The exported snapshot's id, for the record.
         visible: ``pg_current_snapshot()``: which transactions the content includes.
         seconds: How long reading took.
