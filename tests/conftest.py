@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fix_hostile",
     "tests.fix_pooler",
     "tests.fix_world",
+    "tests.fix_physical",
     "tests.fix_mutations",
     "tests.fix_operator",
     "tests.fix_record",

@@ -33,6 +33,7 @@ from tests.fix_cluster import Cluster
 TOML = """\
 [targets.db]
 dsn = "{dsn}"
+engine = "{engine}"
 repositories = ["near", "far"]
 lock_wait = "2s"
 
@@ -128,7 +129,9 @@ def make_world(world_maker: MakeWorld) -> MakeWorld:
 def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
     """The same for fixtures that outlive a test."""
 
-    def make(cluster: Cluster, database: str, *, user: str | None = None, extra: str = "") -> World:
+    def make(
+        cluster: Cluster, database: str, *, user: str | None = None, engine: str = "logical", extra: str = ""
+    ) -> World:
         home = tmp_path_factory.mktemp("world")
         state = home / "state"
         state.mkdir(mode=0o700)
@@ -137,6 +140,7 @@ def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
             (home / name).mkdir(mode=0o700)
         text = TOML.format(
             dsn=cluster.dsn(database, user).replace("\\", "\\\\").replace('"', '\\"'),
+            engine=engine,
             home=home,
             recipient=report.recipient,
             bindir=cluster.bindir,

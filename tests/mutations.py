@@ -38,16 +38,22 @@ class Mutation:
         return tuple(self.damage.split(";;"))
 
 
-def content(name: str, damage: str, says: str, *, also: tuple[str, ...] = (),
-widely: bool = False) -> Mutation:
+def content(
+    name: str, damage: str, says: str, *, also: tuple[str, ...] = (), widely: bool = False
+) -> Mutation:
     """Rows, which the fingerprint answers for. Triggers are off, so that no trigger hides the damage."""
     quiet = f"SET session_replication_role = replica; {damage}"
     return Mutation(name, "restored", quiet, "fingerprint", says, also, widely=widely)
 
 
 def structure(
-    name: str, damage: str, says: str, *, check: str = "definitions", also: tuple[str, ...] = (),
-    widely: bool = False
+    name: str,
+    damage: str,
+    says: str,
+    *,
+    check: str = "definitions",
+    also: tuple[str, ...] = (),
+    widely: bool = False,
 ) -> Mutation:
     return Mutation(name, "restored", damage, check, says, also, widely=widely)
 
