@@ -27,6 +27,16 @@ from pra.proc import Scope
 DATABASE = "akig"
 ROLE = "pra_backup"
 _WAIT_SECONDS = 60
+# What the physical engine asks of a server, beside what makes a small one quick.
+SERVER_SETTINGS = (
+    "listen_addresses=127.0.0.1",
+    "fsync=off",
+    "max_wal_size=4GB",
+    "shared_buffers=256MB",
+    "wal_level=replica",
+    "summarize_wal=on",
+    "max_slot_wal_keep_size=4GB",
+)
 
 PRA_TOML = """\
 language = "en"
@@ -98,7 +108,7 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
     )  # fmt: skip
     scope.run(initdb, op="create production", timeout=120, env=tools.env(), cwd=folder, account=account)
     argv = [tools.path("postgres"), "-D", f"{folder}/data", "-p", str(port), "-k", str(folder)]
-    for setting in ("listen_addresses=127.0.0.1", "fsync=off", "max_wal_size=4GB", "shared_buffers=256MB"):
+    for setting in SERVER_SETTINGS:
         argv += ["-c", setting]
     with (folder / "log").open("ab") as log:
         scope.start(
@@ -115,7 +125,9 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
         # psql's own \\password is for people; the demo's is set below.
         connection.execute("\n".join(line for line in granted if not line.startswith("\\")).encode())
         connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(password))
+            sql.SQL("ALTER ROLE {} REPLICATION PASSWORD {}").format(
+                sql.Identifier(ROLE), sql.Literal(password)
+            )
         )
     return Production(port, f"{dsn} dbname={DATABASE}", password, summary)
 
