@@ -22,6 +22,7 @@
      │    └── DecryptError
      ├── SpaceError            not enough disk
      ├── RestoreError          a destination or restore that cannot be trusted
+     │    └── TargetNotReached the WAL ended before the recovery target
      └── Interrupted           a signal ended the work
 
 A message is one lowercase fact; the hint is a sentence that says what to do. Neither ever holds a
@@ -161,6 +162,10 @@ class SpaceError(PraError):
 
 
 class RestoreError(PraError):
+    pass
+
+
+class TargetNotReached(RestoreError):
     pass
 
 
