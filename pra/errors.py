@@ -10,7 +10,8 @@
      ├── UnavailableError      no Prefect API or worker where one was asked for (exit 69)
      ├── PostgresError         the server, or what a role may do there
      │    ├── ConnectError
-     │    └── RightsError
+     │    ├── RightsError
+     │    └── SummariesMissing  no incremental base backup can be had, a full one can
      ├── ToolError             a subprocess failed; carries its stderr
      │    └── ToolTimeout      it ran too long or made no progress
      ├── StorageError          a repository
@@ -99,6 +100,10 @@ class ConnectError(PostgresError):
 
 
 class RightsError(PostgresError):
+    pass
+
+
+class SummariesMissing(PostgresError):
     pass
 
 

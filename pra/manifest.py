@@ -129,6 +129,7 @@ class PhysicalFacts(_Frozen):
         wal_segment_bytes: Size of a segment on that server.
         tablespaces: Those outside the data directory.
         databases: Every database of the server that allows connections.
+        snapshot_lsn: The WAL's end just before the fingerprint's snapshot; empty where nobody asked.
         lineage: The object that the next incremental backup refers to: PostgreSQL's ``backup_manifest``
             without the files' checksums, compressed and not encrypted, so that whoever only writes backups
             can read it.
@@ -143,6 +144,7 @@ class PhysicalFacts(_Frozen):
     tablespaces: tuple[Tablespace, ...] = ()
     databases: tuple[str, ...] = ()
     lineage: str
+    snapshot_lsn: Annotated[str, StringConstraints(pattern=r"^([0-9A-F]{1,8}/[0-9A-F]{1,8})?$")] = ""
     full_reason: str = ""
 
     @property
