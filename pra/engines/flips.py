@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Flip:
 
 
 def positions(first: int, last: int, steps: int) -> tuple[int, ...]:
-    """``steps`` evenly spaced whole numbers from ``first`` to ``last``, both included; fewer where they coincide.
+    """``steps`` evenly spaced numbers from ``first`` to ``last``, both included; no number twice.
 
     Example: from 0 to 10 in 5 steps they are 0, 2, 5, 7, 10.
     """
@@ -54,11 +55,7 @@ def positions(first: int, last: int, steps: int) -> tuple[int, ...]:
 
 def flips(samples: Sequence[Sample]) -> tuple[Flip, ...]:
     """Every change of the answer, in order."""
-    return tuple(
-        Flip(one, other)
-        for one, other in zip(samples, samples[1:], strict=False)
-        if one.holds is not other.holds
-    )
+    return tuple(Flip(one, other) for one, other in pairwise(samples) if one.holds is not other.holds)
 
 
 def last_end(samples: Sequence[Sample]) -> Flip | None:

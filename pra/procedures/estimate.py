@@ -1,7 +1,8 @@
 """How long a recovery should take, from what earlier ones took. Pure but for reading the record.
 
-A verification or restore leaves in its evidence how many bytes it fetched and replayed and how long both took.
-The estimate is the median rate of the last few, and names them: a number without its source is a guess.
+A verification or restore leaves in its evidence how many bytes it fetched and replayed, and how long both
+took. The estimate is the median rate of the last few, and
+names them: a number without its source is a guess.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def run(
     """Find the last moment at which the condition held.
 
     Raises:
-        UsageError: It is no boolean, writes, or names what never existed in the span; or the engine is logical.
+        UsageError: It is no boolean, it writes, or it names what never existed in the span.
         NotFoundError: No backup lies before ``since``; says which range exists.
         PostgresError: One question took longer than allowed.
     """

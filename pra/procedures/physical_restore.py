@@ -1,6 +1,6 @@
-"""Restore a physical backup for real: a new data directory, recovered to the target, proven at the cut on the way.
+"""Restore a physical backup for real: a new data directory, recovered to the target, proven on the way.
 
-plan → preflight → fetch and assemble → recover to the cut → compare → roll on → promote → checks → keep → evidence.
+plan → preflight → fetch → recover to the cut → compare → roll on → promote → checks → keep → evidence.
 
 The directory is built beside its final name and renamed once it is whole; it then starts by itself, with
 archiving off, no slots, and a timeline of its own.
@@ -42,9 +42,9 @@ class PhysicalPlan:
 
     Attributes:
         chain: Backup ids, the full one first.
-        wal: First and last segment, how many, and bytes as stored; None when no WAL beyond the base is needed.
-        lost_after: What was committed later than this will be missing: the target's time, or when the newest WAL
-            landed here; None when only replay can tell.
+        wal, wal_segments, wal_bytes: First and last segment, how many, and their bytes as stored.
+        lost_after: What was committed later than this will be missing: the target's time, or when the
+            newest WAL landed here; None when only replay can tell.
         estimate: None when nothing like it was ever measured.
     """
 
