@@ -56,7 +56,7 @@ def assemble(
     Args:
         data: Does not exist or is empty; its parent exists. Made 0700.
         work: Our 0700 folder on the data's file system, for what has to be combined.
-        tablespaces: Where each tablespace goes, by OID; what is not named goes to ``<data>-tablespaces/<oid>``.
+        tablespaces: Where each tablespace goes, by OID; by default to ``<data>-tablespaces/<oid>``.
         account: Who will own it all; None: whoever we are.
         durable: Flush it to the disk: a real restore.
 
