@@ -1,0 +1,112 @@
+"""Which transactions the archived WAL holds: in a stretch of it, or the last one before a moment.
+
+Reads as few segments as the question needs. Commit times are the server's clock at commit, nearly but not
+strictly in WAL order; what is asked by time is answered to the segment by bisection and exactly within it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pra.disk import disk_errors
+from pra.engines.cut import Ended, read_records
+from pra.engines.recovery import RecoveryPlan
+from pra.errors import IntegrityError
+from pra.postgres.tools import Tools
+from pra.postgres.wal import segment_end, segment_start
+from pra.proc import Scope
+from pra.storage.base import Storage
+from pra.wal.archive import Archive
+from pra.wal.reading import read_segment
+
+
+@dataclass
+class Commits:
+    """The commits on a plan's way.
+
+    Args:
+        folder: Exists, 0700 and empty; plain segments lie there while they are read.
+    """
+
+    storage: Storage
+    archive: Archive
+    plan: RecoveryPlan
+    tools: Tools
+    scope: Scope
+    folder: Path
+    identities: Sequence[str] = field(default=(), repr=False)
+    jobs: int = 2
+
+    def between(self, start: int, stop: int) -> list[Ended]:
+        """Commits whose records begin at ``start`` or behind it, and before ``stop``.
+
+        Raises:
+            IntegrityError: A segment is missing or not what was archived.
+        """
+        size = self.plan.segment_bytes
+        names = [
+            name
+            for name in self.plan.wal
+            if segment_end(name, size) > start and segment_start(name, size) < stop
+        ]
+        return [each for each in self._read(names) if start <= each.lsn < stop]
+
+    def first(self, start: int) -> Ended | None:
+        """The first commit from ``start`` on."""
+        size = self.plan.segment_bytes
+        for name in self.plan.wal:
+            if segment_end(name, size) > start and (found := self.between(start, segment_end(name, size))):
+                return found[0]
+        return None
+
+    def last(self, start: int, until: datetime | None = None) -> Ended | None:
+        """The last commit from ``start`` on whose time is at most ``until``; None when there is none."""
+        size = self.plan.segment_bytes
+        names = [name for name in self.plan.wal if segment_end(name, size) > start]
+        low, high = 0, len(names)
+        while until is not None and low < high:
+            middle = (low + high) // 2
+            place = max(start, segment_start(names[middle], size))
+            first = self.first(place)
+            if first is None or first.at > until:
+                high = middle
+            else:
+                low = middle + 1
+        # names[low - 1] is the last segment that begins with a commit in time; search back from there.
+        for name in reversed(names[:low] if until is not None else names):
+            found = self.between(max(start, segment_start(name, size)), segment_end(name, size))
+            in_time = [each for each in found if until is None or each.at <= until]
+            if in_time:
+                return in_time[-1]
+        return None
+
+    def _read(self, names: Sequence[str]) -> list[Ended]:
+        if not names:
+            return []
+        following = self.plan.wal.index(names[-1]) + 1
+        wanted = [*names, *self.plan.wal[following : following + 1]]  # a record may cross into the next
+        with disk_errors("fetch WAL", self.folder):
+            try:
+                with ThreadPoolExecutor(self.jobs, thread_name_prefix="wal") as pool:
+                    list(pool.map(self._fetch, wanted))
+                records = read_records(self.tools, self.scope, self.folder, wanted)
+                return [each for each in records if isinstance(each, Ended) and each.committed]
+            finally:
+                shutil.rmtree(self.folder)
+                self.folder.mkdir(mode=0o700)
+
+    def _fetch(self, name: str) -> None:
+        entry = self.archive.find(name) or self.archive.partials.get(name)
+        if entry is None:
+            raise IntegrityError(
+                f"WAL segment {name} is not in {self.plan.repository}",
+                op="read transactions",
+                hint="Look for gaps with: pra wal check",
+            )
+        data = read_segment(self.storage, entry, self.identities)
+        (self.folder / name).write_bytes(data.ljust(self.plan.segment_bytes, b"\0"))
