@@ -167,6 +167,19 @@ def wal_partial_key(target: str, system_id: str, segment: str, lsn: int, *, encr
     return f"{wal_prefix(target, system_id)}{segment[:8]}/{name}"
 
 
+def wal_same_name(target: str, system_id: str, name: str) -> str:
+    """The prefix of every object of one segment (``name`` of 24 digits) or history (its timeline, of 8)."""
+    if not re.fullmatch(r"[0-9A-F]{8}|[0-9A-F]{24}", name):
+        raise IntegrityError(f"not a WAL segment's name: {name[:120]!r}", op="name object")
+    return f"{wal_prefix(target, system_id)}{name[:8]}/{name}-"
+
+
+def wal_partials(target: str, system_id: str, segment: str) -> str:
+    """The prefix of every beginning of one segment."""
+    whole = wal_same_name(target, system_id, segment)
+    return f"{whole.removesuffix(f'{segment}-')}partial/{segment}-"
+
+
 def split_wal_key(target: str, key: str) -> WalKey | None:
     """What a key below ``wal/`` stands for; None for anything else that lies there."""
     prefix = wal_prefix(target)

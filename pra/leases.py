@@ -39,6 +39,7 @@ class LeaseInfo:
         covers: Ids of the backups it protects; empty together with ``covers_all``.
         covers_all: It says nothing that could be relied on, so it protects everything.
         holder: ``host/pid``; empty when unreadable.
+        renewed_at: What its holder said the time was when it was last renewed; None when unreadable.
     """
 
     key: str
@@ -47,6 +48,7 @@ class LeaseInfo:
     covers: tuple[str, ...]
     expires_at: datetime | None
     covers_all: bool = False
+    renewed_at: datetime | None = None
 
     def protects(self, backup_id: str) -> bool:
         return self.covers_all or backup_id in self.covers
@@ -194,6 +196,16 @@ def hold(
         yield lease
 
 
+def look(storage: Storage, target: str, lease_id: str, now: datetime) -> tuple[LeaseInfo, bool] | None:
+    """One lease, and whether it may still be held; None when it is not there.
+
+    Raises:
+        StorageError: The repository does not answer.
+    """
+    read = _read(storage, lease_key(target, lease_id), now)
+    return None if read is None else (read[0], read[1])
+
+
 def live(storage: Storage, target: str, now: datetime) -> list[LeaseInfo]:
     """Every lease that may still be held, doubtful ones included."""
     return [info for info, alive in survey(storage, target, now) if alive]
@@ -223,10 +235,15 @@ def _read(storage: Storage, key: str, now: datetime) -> tuple[LeaseInfo, bool, b
         if document["schema"] != SCHEMA:
             raise ValueError("another schema")
         covers = tuple(str(item) for item in document["covers"])
-        info = LeaseInfo(
-            key, str(document["purpose"]), str(document["holder"]), covers, from_iso(document["expires_at"])
-        )
         renewed_at = from_iso(document["renewed_at"])
+        info = LeaseInfo(
+            key,
+            str(document["purpose"]),
+            str(document["holder"]),
+            covers,
+            from_iso(document["expires_at"]),
+            renewed_at=renewed_at,
+        )
         ttl = timedelta(seconds=int(document["ttl_seconds"]))
     except (IntegrityError, ValueError, KeyError, TypeError, OverflowError):
         return LeaseInfo(key, "unreadable", "", (), None, covers_all=True), True, data

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
+import pyrage
+import zstandard
+
+from pra.errors import DecryptError, IntegrityError, ObjectMissing, SettingsError
 from pra.storage.base import Storage
 from pra.wal.archive import ArchivedPartial, ArchivedSegment
+
+_LARGEST = 2 << 30
+"""A segment is 1 GiB at most; what is larger when stored is none of ours."""
+_OP = "read archived WAL"
+_OTHER_COPY = "Use another repository's copy, and find out why this one changed."
 
 
 def read_segment(
@@ -20,4 +30,47 @@ def read_segment(
         DecryptError: They are, and no identity opens them.
         StorageError: The repository failed.
     """
-    raise NotImplementedError
+    where = f"{entry.name} in {storage.name}"
+    try:
+        sealed = storage.read(entry.key, limit=_LARGEST)
+    except ObjectMissing:
+        raise IntegrityError(f"{where} is missing", op=_OP, hint=_OTHER_COPY) from None
+    data = _decompressed(_decrypted(sealed, entry.encrypted, identities, where), where)
+    if isinstance(entry, ArchivedSegment) and hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise IntegrityError(f"{where} is not what was archived", op=_OP, hint=_OTHER_COPY)
+    return data
+
+
+def _decrypted(sealed: bytes, encrypted: bool, identities: Sequence[str], where: str) -> bytes:
+    if not encrypted:
+        return sealed
+    if not identities:
+        raise DecryptError(f"{where} is encrypted and there is no age identity", op=_OP, hint=_KEY_HINT)
+    try:
+        keys = [pyrage.x25519.Identity.from_str(text.strip()) for text in identities]
+    except pyrage.IdentityError:
+        raise SettingsError(
+            "an age identity cannot be read", op=_OP, hint="It is one line that begins with AGE-SECRET-KEY-1."
+        ) from None
+    try:
+        return bytes(pyrage.decrypt(sealed, keys))
+    except pyrage.DecryptError as error:
+        if "matching keys" in str(error):
+            fact = f"no age identity given here opens {where}"
+            raise DecryptError(fact, op=_OP, hint=_KEY_HINT) from None
+        fact = f"{where} cannot be decrypted: {str(error).splitlines()[0].lower()}"
+        raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY) from None
+
+
+def _decompressed(packed: bytes, where: str) -> bytes:
+    try:
+        return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=False).readall()
+    except zstandard.ZstdError as error:
+        fact = f"{where} cannot be decompressed: {error}"
+        raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY) from None
+
+
+_KEY_HINT = (
+    "Give the age identity that belongs to one of the recipients: identity_file under [encryption], "
+    "or the one on the recovery sheet."
+)

@@ -7,13 +7,38 @@ kept, and said aloud: a timeline has forked.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pra import leases
+from pra.disk import disk_errors
+from pra.errors import IntegrityError, ObjectExists, StorageError
+from pra.layout import (
+    WalPartialKey,
+    WalSegmentKey,
+    split_wal_key,
+    wal_history_key,
+    wal_partial_key,
+    wal_partials,
+    wal_same_name,
+    wal_segment_key,
+)
 from pra.model import StoredObject
+from pra.postgres.wal import history_name
 from pra.storage.base import Storage
+from pra.storage.pipe import seal, verify_stored
+from pra.timing import Clock, utc_now
+from pra.wal.archive import forked
+
+LEASE = "wal-stream"
+"""The exclusive lease of whoever streams into a repository."""
+_NAME = re.compile(r"wal-(\d{1,20})-([0-9A-F]{24})-([0-9a-f]{64})\.zst(\.age)?")
+_IN_MEMORY = 64 << 20  # up to here a conditional write, which takes bytes; a larger object is put
 
 
 @dataclass(frozen=True)
@@ -51,12 +76,28 @@ def seal_segment(
     Raises:
         SpaceError, StorageError: ``folder`` cannot be written.
     """
-    raise NotImplementedError
+    if isinstance(data, Path):
+        with disk_errors("read WAL segment", data.parent):
+            data = data.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = folder / f"wal-{system_id}-{segment}-{sha256}.zst{'.age' if recipients else ''}"
+    stored = seal(io.BytesIO(data), path, recipients=recipients, durable=durable)
+    return SealedSegment(path, stored, system_id, segment, sha256, bool(recipients))
 
 
 def sealed_from(path: Path, stored: StoredObject | None = None) -> SealedSegment | None:
-    """What a spool file is by its name; None for any other file. Without ``stored`` it is hashed."""
-    raise NotImplementedError
+    """What a spool file is by its name; None for any other file. Without ``stored`` it is hashed.
+
+    ``stored.plain_bytes`` is then unknown, and 0.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    if stored is None:
+        with disk_errors("read WAL spool", path.parent), path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        stored = StoredObject(path.name, path.stat().st_size, digest, 0, match[3])
+    return SealedSegment(path, stored, match[1], match[2], match[3], bool(match[4]))
 
 
 def ship(storage: Storage, target: str, sealed: SealedSegment, *, retain_until: datetime | None) -> bool:
@@ -66,10 +107,17 @@ def ship(storage: Storage, target: str, sealed: SealedSegment, *, retain_until: 
         False when it was there already.
 
     Raises:
-        IntegrityError: ``timeline forked``: a segment of this name with other contents is there. Both are kept.
+        IntegrityError: ``timeline forked``: a segment of this name with other contents is there too.
+            Both are kept.
         StorageError: The repository failed, or holds something else than was sent.
     """
-    raise NotImplementedError
+    system_id, segment = sealed.system_id, sealed.segment
+    key = wal_segment_key(target, system_id, segment, sealed.sha256, encrypted=sealed.encrypted)
+    new = not _is_there(storage, key) and _store(storage, key, sealed.path, sealed.stored, retain_until)
+    _require_alone(storage, target, system_id, segment, sealed.sha256)
+    for stat in list(storage.list(wal_partials(target, system_id, segment))):
+        storage.delete(stat.key)
+    return new
 
 
 def ship_history(
@@ -82,7 +130,20 @@ def ship_history(
     retain_until: datetime | None,
 ) -> bool:
     """Store a timeline's history file as it is; False when it was there. Raises as :func:`ship`."""
-    raise NotImplementedError
+    sha256 = hashlib.sha256(data).hexdigest()
+    key = wal_history_key(target, system_id, timeline, sha256)
+    new = not _is_there(storage, key)
+    if new:
+        try:
+            storage.create(key, data, retain_until=retain_until)
+        except ObjectExists:
+            new = False
+        if storage.read(key) != data:
+            raise _changed(key, storage)
+    prefix = wal_same_name(target, system_id, f"{timeline:08X}")
+    if any(stat.key != key and stat.bytes for stat in storage.list(prefix)):
+        raise forked(history_name(timeline), storage.name)
+    return new
 
 
 def ship_partial(
@@ -95,15 +156,79 @@ def ship_partial(
     Raises:
         StorageError: The repository failed, or holds something else than was sent.
     """
-    raise NotImplementedError
+    if any(stat.bytes for stat in storage.list(wal_same_name(target, system_id, segment))):
+        return False
+    others: list[WalPartialKey] = []
+    for stat in list(storage.list(wal_partials(target, system_id, segment))):
+        key = split_wal_key(target, stat.key)
+        if stat.bytes and isinstance(key, WalPartialKey):
+            others.append(key)
+    if any(other.lsn >= lsn for other in others):
+        return False
+    encrypted = path.name.endswith(".age")
+    _store(storage, wal_partial_key(target, system_id, segment, lsn, encrypted=encrypted), path, stored, None)
+    for other in others:
+        storage.delete(other.key)
+    return True
 
 
-def streamed_until(storage: Storage, target: str) -> datetime | None:
+def streamed_until(storage: Storage, target: str, clock: Clock = utc_now) -> datetime | None:
     """Until when everything that the server had committed was in this repository, as the streamer says there.
 
-    None when no streamer ever said so.
+    None when no streamer says so: there is none, or it ended and took its word back.
 
     Raises:
         StorageError: The repository does not answer.
     """
-    raise NotImplementedError
+    found = leases.look(storage, target, LEASE, clock())
+    return found[0].renewed_at if found else None
+
+
+# -- one object ------------------------------------------------------------------------------------
+
+
+def _is_there(storage: Storage, key: str) -> bool:
+    """What is there was written whole, by us or by a backup; an empty object never was."""
+    stat = storage.stat(key)
+    if stat is not None and not stat.bytes:
+        storage.delete(key)
+        return False
+    return stat is not None
+
+
+def _store(
+    storage: Storage, key: str, path: Path, stored: StoredObject, retain_until: datetime | None
+) -> bool:
+    """Write once and read back; False when somebody else's object of the same contents came first.
+
+    Conditionally: age is randomized, so a second writer's bytes would differ from those that the first one
+    is about to read back.
+    """
+    if stored.bytes > _IN_MEMORY:
+        storage.put(key, path, sha256=stored.sha256, retain_until=retain_until)
+    else:
+        try:
+            with disk_errors("read WAL spool", path.parent):
+                data = path.read_bytes()
+            storage.create(key, data, retain_until=retain_until)
+        except ObjectExists:
+            return False
+    try:
+        with storage.open(key) as stream:
+            verify_stored(stream, stored)
+    except IntegrityError:
+        raise _changed(key, storage) from None
+    return True
+
+
+def _changed(key: str, storage: Storage) -> StorageError:
+    return StorageError(
+        f"{key} in {storage.name} reads back differently", op="ship WAL", hint="Check that repository's disk."
+    )
+
+
+def _require_alone(storage: Storage, target: str, system_id: str, segment: str, sha256: str) -> None:
+    for stat in storage.list(wal_same_name(target, system_id, segment)):
+        other = split_wal_key(target, stat.key)
+        if stat.bytes and isinstance(other, WalSegmentKey) and other.sha256 != sha256:
+            raise forked(segment, storage.name)
