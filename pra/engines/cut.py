@@ -1,20 +1,41 @@
 """The cut: a position in the WAL at which a database held exactly what a snapshot saw.
 
-A backup's fingerprint names its snapshot (``pg_current_snapshot()``: ``xmin:xmax:xip``). In the WAL, a
-transaction's commit record is written a moment before other snapshots see it, so a position with every
-visible commit before it and every other one after it need not exist. Where it does, recovery stops there
-and every table is compared digest by digest.
+A backup's fingerprint names its snapshot (``pg_current_snapshot()``: ``xmin:xmax:xip``). A transaction's
+commit record is written a moment before other snapshots see it, so a position with every visible commit
+before it and every other commit after it need not exist. Where it does, recovery stops there and every table
+is compared digest by digest.
+
+Only the ids of transactions decide, never clocks. That all visible ones have ended is known from
+``RUNNING_XACTS`` records, which list whoever runs (one comes with each checkpoint, and every 15 s from the
+background writer): what is neither listed, nor younger than the record, ended before it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from pra.errors import IntegrityError
 from pra.postgres.tools import Tools
+from pra.postgres.wal import parse_lsn
 from pra.proc import Scope
+
+WALDUMP_SECONDS = 900
+_XID_SPACE = 1 << 32
+_SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):([\d,]*)")
+_RECORD = re.compile(
+    r"rmgr: (?P<rmgr>\w+)\s+len .*?, tx:\s*(?P<tx>\d+), "
+    r"lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+), .*?desc: (?P<desc>.*)"
+)
+_ENDED = re.compile(
+    r"(?P<how>COMMIT|ABORT)(?:_PREPARED (?P<prepared>\d+):)? "
+    r"(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) \S+(?P<rest>.*)"
+)
+_SUBXIDS = re.compile(r"; subxacts: ([\d ]+)")
+_RUNNING = re.compile(r"RUNNING_XACTS nextXid (\d+) .*?(?:; \d+ xacts: ([\d ]+))?(?:;.*)?")
 
 
 @dataclass(frozen=True)
@@ -26,8 +47,13 @@ class Snapshot:
     running: frozenset[int]
 
     def sees(self, xid: int) -> bool:
-        """Whether the effects of this (64-bit) transaction are in the snapshot, provided that it committed."""
-        raise NotImplementedError
+        """Whether what this transaction (64 bits) did is in the snapshot, if it committed."""
+        return xid < self.xmin or (xid < self.xmax and xid not in self.running)
+
+    def widened(self, xid: int) -> int:
+        """The 64-bit id that a 32-bit one from the WAL stands for: the nearest to the snapshot."""
+        distance = (xid - self.xmax) % _XID_SPACE
+        return self.xmax + (distance - _XID_SPACE if distance >= _XID_SPACE // 2 else distance)
 
 
 @dataclass(frozen=True)
@@ -35,8 +61,8 @@ class Ended:
     """A commit or abort record.
 
     Attributes:
-        lsn: Where the record begins: ``recovery_target_lsn`` that stops just after it, inclusive.
-        xid: The transaction's own id, 32 bits, of a prepared one too.
+        lsn: Where the record begins.
+        xid: The transaction's own id, 32 bits; of a prepared one too.
         subxids: Its subtransactions.
         at: When it ended, by the server's clock.
         committed: False for an abort.
@@ -51,60 +77,186 @@ class Ended:
 
 @dataclass(frozen=True)
 class Running:
-    """A record of the transactions that ran at ``lsn`` (``RUNNING_XACTS``); those ended before are not in it."""
+    """A record of who runs: a transaction older than ``next_xid`` and not in ``xids`` ended before it.
+
+    One that is listed may have its commit record before this one all the same.
+    """
 
     lsn: int
     next_xid: int
     xids: tuple[int, ...]
 
 
+Record = Ended | Running
+
+
 @dataclass(frozen=True)
 class Cut:
-    """Recover up to ``lsn``, inclusive: the state there is the snapshot's.
+    """Recovered up to here, the database holds what the snapshot saw.
 
     Attributes:
-        lsn: Where the last visible commit record begins; None when nothing visible was committed behind the
-            backup's end, so that the first consistent state is the one.
-        last: When that transaction committed.
+        lsn: For ``recovery_target_lsn``; None: the first consistent state, at the backup's own end.
+        inclusive: Whether the record at ``lsn`` is still replayed.
+        last: When the last visible transaction committed, if that was behind the backup's end.
     """
 
     lsn: int | None
+    inclusive: bool = True
     last: datetime | None = None
 
 
 @dataclass(frozen=True)
 class NoCut:
-    """There is no such position, or none can be known; ``reason`` is one lowercase fact."""
+    """No such position.
+
+    Attributes:
+        reason: One lowercase fact.
+        unfinished: More WAL may yet tell.
+    """
 
     reason: str
+    unfinished: bool = False
 
 
 def parse_snapshot(text: str) -> Snapshot:
-    """Read ``pg_current_snapshot()``. Raises IntegrityError when it is not one."""
-    raise NotImplementedError
-
-
-def parse_records(lines: Iterable[str]) -> Iterator[Ended | Running]:
-    """What ``pg_waldump --rmgr=Transaction --rmgr=Standby`` prints, in order."""
-    raise NotImplementedError
-
-
-def read_records(
-    tools: Tools, scope: Scope, folder: Path, segments: Sequence[str]
-) -> Iterator[Ended | Running]:
-    """The records of these plain, consecutive segment files in ``folder``.
+    """Read ``pg_current_snapshot()``.
 
     Raises:
-        IntegrityError: A segment's WAL cannot be read before its end.
+        IntegrityError: It is not one.
     """
-    raise NotImplementedError
+    match = _SNAPSHOT.fullmatch(text)
+    if match is None:
+        raise IntegrityError("the fingerprint names no snapshot", op="find cut", hint="Use another backup.")
+    running = frozenset(int(xid) for xid in match[3].split(",") if xid)
+    return Snapshot(int(match[1]), int(match[2]), running)
 
 
-def find_cut(records: Iterable[Ended | Running], snapshot: Snapshot, *, consistent_at: int) -> Cut | NoCut:
+def parse_records(lines: Iterable[str]) -> Iterator[Record]:
+    """What ``pg_waldump --rmgr=Transaction --rmgr=Standby`` prints in UTC: those that matter, in order."""
+    for line in lines:
+        match = _RECORD.match(line)
+        if match is None:
+            continue
+        lsn, description = parse_lsn(match["lsn"]), match["desc"]
+        if match["rmgr"] == "Transaction" and (ended := _ENDED.match(description)):
+            subxids = _SUBXIDS.search(ended["rest"])
+            yield Ended(
+                lsn,
+                int(ended["prepared"] or match["tx"]),
+                _numbers(subxids[1]) if subxids else (),
+                datetime.fromisoformat(ended["at"]).replace(tzinfo=UTC),
+                ended["how"] == "COMMIT",
+            )
+        elif match["rmgr"] == "Standby" and (running := _RUNNING.fullmatch(description.rstrip())):
+            yield Running(lsn, int(running[1]), _numbers(running[2] or ""))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split())
+
+
+def read_records(tools: Tools, scope: Scope, folder: Path, segments: Sequence[str]) -> list[Record]:
+    """The records of these plain, consecutive segment files in ``folder``, up to where they can be read.
+
+    A record that begins in the last segment and ends behind it is not read, nor one that began before the
+    first. A segment that was still being written ends in zeros, where pg_waldump stops with an error.
+
+    Raises:
+        IntegrityError: Not even a first record could be read.
+    """
+    argv = [tools.path("pg_waldump"), "--rmgr=Transaction", "--rmgr=Standby", f"--path={folder}"]
+    process = scope.start([*argv, segments[0], segments[-1]], op="find cut", env={**tools.env(), "TZ": "UTC"})
+    try:
+        process.popen.wait(WALDUMP_SECONDS)
+        records = list(parse_records(process.stdout().splitlines()))
+        failed = process.popen.returncode != 0
+    finally:
+        process.end()
+        scope.forget(process)
+    if failed and not records and not _ends_early(process.stderr()):
+        words = process.stderr().splitlines()[-1:] or ["it wrote no message"]
+        raise IntegrityError(f"the WAL cannot be read: {words[0][:200]}", op="find cut")
+    return records
+
+
+def _ends_early(words: str) -> bool:
+    return "invalid record length" in words or "could not find" in words
+
+
+@dataclass
+class _Search:
+    """What is known while reading on."""
+
+    snapshot: Snapshot
+    consistent_at: int
+    ended: set[int] = field(default_factory=set)
+    pending: set[int] | None = None  # visible ones that may not have ended yet; None: no list seen so far
+    last_visible: Ended | None = None
+    first_hidden: Ended | None = None
+    last: Record | None = None
+
+    def take(self, record: Record) -> None:
+        if isinstance(record, Running):
+            self._list(record)
+        else:
+            self._end(record)
+        self.last = record
+
+    def _list(self, record: Running) -> None:
+        snapshot = self.snapshot
+        listed = {snapshot.widened(xid) for xid in record.xids}
+        unborn = range(snapshot.widened(record.next_xid), snapshot.xmax)
+        self.pending = {xid for xid in (*listed, *unborn) if snapshot.sees(xid)} - self.ended
+
+    def _end(self, record: Ended) -> None:
+        xid = self.snapshot.widened(record.xid)
+        gone = {xid, *(self.snapshot.widened(each) for each in record.subxids)}
+        self.ended |= gone
+        if self.pending is not None:
+            self.pending -= gone
+        if not record.committed:
+            return
+        if self.snapshot.sees(xid):
+            self.last_visible = record
+        elif self.first_hidden is None:
+            self.first_hidden = record
+
+    @property
+    def settled(self) -> bool:
+        return self.pending is not None and not self.pending
+
+
+def find_cut(records: Iterable[Record], snapshot: Snapshot, *, consistent_at: int) -> Cut | NoCut:
     """Find the position. Pure.
 
+    The latest one is taken, just before the first commit that the snapshot does not see: sequences lie
+    outside snapshots, and what moved them was written before the snapshot was taken.
+
     Args:
-        records: From the backup's start on, in WAL order; read only as far as is needed.
+        records: In WAL order, from a ``RUNNING_XACTS`` record on, if possible from before ``consistent_at``.
         consistent_at: The backup's stop LSN: recovery cannot stop before it.
     """
-    raise NotImplementedError
+    search = _Search(snapshot, consistent_at)
+    for record in records:
+        search.take(record)
+        if search.settled and search.first_hidden is not None and record.lsn >= consistent_at:
+            break
+    return _judge(search)
+
+
+def _judge(search: _Search) -> Cut | NoCut:
+    hidden, visible, at = search.first_hidden, search.last_visible, search.consistent_at
+    if hidden is not None and hidden.lsn < at:
+        return NoCut("a transaction that the snapshot does not see was committed before the backup ended")
+    if hidden is not None and visible is not None and hidden.lsn < visible.lsn:
+        return NoCut("a transaction was being committed while the snapshot was taken")
+    if search.pending is None:
+        return NoCut("the WAL does not say which transactions ran", unfinished=True)
+    if search.pending:
+        return NoCut("the WAL ends before the snapshot", unfinished=True)
+    last = visible.at if visible is not None and visible.lsn >= at else None
+    if hidden is not None:
+        return Cut(hidden.lsn, inclusive=False, last=last)
+    if search.last is None or search.last.lsn < at:
+        return Cut(None)
+    return Cut(search.last.lsn, last=last)
