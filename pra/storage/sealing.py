@@ -35,6 +35,7 @@ def seal(
     level: int = 1,
     compress: bool = True,
     durable: bool = True,
+    threads: int = 0,
 ) -> StoredObject:
     """Compress and encrypt ``source`` into the new file ``destination``, 0600, whole or not at all.
 
@@ -45,6 +46,7 @@ def seal(
         level: zstd level.
         compress: False where the bytes are compressed already: they get a frame, and no effort.
         durable: Sync the file and its directory. A spool file need not be: storing it syncs it.
+        threads: That compress beside this one; 0: none, which costs the least in all.
 
     Raises:
         SettingsError: A recipient cannot be read.
@@ -55,7 +57,14 @@ def seal(
     keys = [_recipient(text) for text in recipients]
     sink = _Sink(destination)
     try:
-        plain_bytes, plain_sha256 = _sealed(source, sink, keys, level if compress else _FRAME_ONLY)
+        plain_bytes, plain_sha256 = _sealed(
+            source,
+            sink,
+            keys,
+            zstandard.ZstdCompressor(
+                level=level if compress else _FRAME_ONLY, write_checksum=True, threads=threads
+            ),
+        )
         sink.commit(durable=durable)
     finally:
         sink.close()
@@ -128,7 +137,10 @@ class _Sink:
 
 
 def _sealed(
-    source: BinaryIO | Iterable[bytes], sink: _Sink, keys: list[pyrage.x25519.Recipient], level: int
+    source: BinaryIO | Iterable[bytes],
+    sink: _Sink,
+    keys: list[pyrage.x25519.Recipient],
+    zstd: zstandard.ZstdCompressor,
 ) -> tuple[int, str]:
     """Size and SHA-256 of what was read."""
     queue = Handover(_DEPTH)
@@ -150,7 +162,7 @@ def _sealed(
     thread = threading.Thread(target=encrypt, name="seal", daemon=True)
     thread.start()
     try:
-        count, digest = _compress_into(queue, source, level)
+        count, digest = _compress_into(queue, source, zstd)
         queue.finish()
     except Stopped:
         count, digest = 0, ""  # the thread's failure says why
@@ -164,8 +176,10 @@ def _sealed(
     return count, digest
 
 
-def _compress_into(queue: Handover, source: BinaryIO | Iterable[bytes], level: int) -> tuple[int, str]:
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+def _compress_into(
+    queue: Handover, source: BinaryIO | Iterable[bytes], zstd: zstandard.ZstdCompressor
+) -> tuple[int, str]:
+    compressor = zstd.compressobj()
     digest, count = hashlib.sha256(), 0
     for chunk in _chunks(source):
         digest.update(chunk)
