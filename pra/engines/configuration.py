@@ -101,7 +101,7 @@ class Configuration:
         """Raises IntegrityError for anything but what `to_json` wrote."""
         if document.get("schema") != SCHEMA:
             raise IntegrityError(
-                f"configuration has schema {str(document.get('schema'))[:40]!r}, this release reads {SCHEMA!r}",
+                f"configuration has schema {str(document.get('schema'))[:40]!r}, not {SCHEMA!r}",
                 op="read configuration",
                 hint="It was written by a newer release: upgrade this one.",
             )
@@ -126,7 +126,81 @@ def read(server: Server) -> Configuration:
         ConnectError: It does not answer.
         PostgresError: It refused a question that every role may ask.
     """
-    raise NotImplementedError
+    with server.connect() as connection, postgres_errors("read configuration"):
+        paths = _paths(connection)
+        files, unreadable = _files(connection, paths)
+        home = str(_shown(connection, "data_directory") or "")
+        return Configuration(
+            version_num=connection.info.server_version,
+            data_directory=home,
+            settings=_settings(connection),
+            hba=_hba(connection),
+            files=files,
+            unreadable=unreadable,
+            outside=not home or any(not path.startswith(f"{home}/") for path in paths),
+        )
+
+
+def _settings(connection: Connection) -> tuple[Setting, ...]:
+    rows = connection.execute(
+        "SELECT name, current_setting(name), source, coalesce(sourcefile, '') FROM pg_catalog.pg_settings "
+        "WHERE source NOT IN ('default', 'override', 'session', 'client') ORDER BY name"
+    ).fetchall()
+    return tuple(Setting(*row) for row in rows)
+
+
+def _hba(connection: Connection) -> tuple[HbaRule, ...]:
+    rows = _if_allowed(
+        connection,
+        "SELECT type, database, user_name, coalesce(address, ''), coalesce(netmask, ''), auth_method, "
+        "coalesce(options, '{}') FROM pg_catalog.pg_hba_file_rules WHERE error IS NULL ORDER BY line_number",
+    )
+    return tuple(
+        HbaRule(kind, tuple(databases), tuple(users), address, netmask, method, tuple(options))
+        for kind, databases, users, address, netmask, method, options in rows
+    )
+
+
+def _paths(connection: Connection) -> tuple[str, ...]:
+    """Every file that configures the server, without what it writes itself (``postgresql.auto.conf``)."""
+    named = [_shown(connection, name) for name in ("config_file", "hba_file", "ident_file")]
+    included = _if_allowed(
+        connection, "SELECT DISTINCT sourcefile FROM pg_catalog.pg_file_settings WHERE sourcefile <> ''"
+    )
+    more = [str(path) for (path,) in included if not path.endswith("/postgresql.auto.conf")]
+    return tuple(dict.fromkeys([*(path for path in named if path), *sorted(more)]))
+
+
+def _files(
+    connection: Connection, paths: Sequence[str]
+) -> tuple[tuple[ConfigurationFile, ...], tuple[str, ...]]:
+    files, unreadable = [], []
+    for path in paths:
+        found = _if_allowed(connection, _READ_FILE, path, _LARGEST_FILE)
+        text = found[0][0] if found else None
+        if text is None:
+            unreadable.append(path)
+        else:
+            files.append(ConfigurationFile(path, bytes(text).decode(errors="replace")))
+    return tuple(files), tuple(unreadable)
+
+
+# As bytes: a file may hold text in any encoding.
+_READ_FILE = "SELECT pg_catalog.pg_read_binary_file(%s, 0, %s, true)"
+
+
+def _shown(connection: Connection, name: str) -> str | None:
+    """A setting that only some roles may see; None for the others."""
+    value = one_value(connection, "SELECT setting FROM pg_catalog.pg_settings WHERE name = %s", name)
+    return None if value is None else str(value)
+
+
+def _if_allowed(connection: Connection, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+    """The rows; none where the role may not ask, or the server may not read its own file."""
+    try:
+        return connection.execute(query, values or None).fetchall()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.SystemError):
+        return []
 
 
 def _rule(databases: Sequence[str], users: Sequence[str], options: Sequence[str], **words: str) -> HbaRule:

@@ -45,6 +45,15 @@ def hold_snapshot(server: Server) -> Iterator[Snapshot]:
     Raises:
         PostgresError: The server cannot export a snapshot (for example, a standby before 10).
     """
+    with open_snapshots(server) as connection:
+        with postgres_errors("take snapshot"):
+            snapshot = export_snapshot(connection)
+        yield snapshot
+
+
+@contextmanager
+def open_snapshots(server: Server) -> Iterator[Connection]:
+    """A session whose transactions are read only and see one instant, without limits that would end them."""
     connection = server.connect(autocommit=False, statement_seconds=0, application="pra snapshot")
     try:
         with postgres_errors("take snapshot"):
@@ -55,10 +64,15 @@ def hold_snapshot(server: Server) -> Iterator[Snapshot]:
             connection.commit()
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            name = str(one_value(connection, "SELECT pg_catalog.pg_export_snapshot()"))
-            xids = str(one_value(connection, "SELECT pg_catalog.pg_current_snapshot()::text"))
-            # now() is the transaction's start; the snapshot was taken at its first statement, just after.
-            taken_at = one_value(connection, "SELECT pg_catalog.transaction_timestamp()")
-        yield Snapshot(name, xids, taken_at, connection)
+        yield connection
     finally:
         connection.close()
+
+
+def export_snapshot(connection: Connection) -> Snapshot:
+    """Export what the open transaction sees, or what a new one will."""
+    name = str(one_value(connection, "SELECT pg_catalog.pg_export_snapshot()"))
+    xids = str(one_value(connection, "SELECT pg_catalog.pg_current_snapshot()::text"))
+    # now() is the transaction's start; the snapshot was taken at its first statement, just after.
+    taken_at = one_value(connection, "SELECT pg_catalog.transaction_timestamp()")
+    return Snapshot(name, xids, taken_at, connection)

@@ -18,7 +18,7 @@ Connection = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 300
-_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Server:
             "connect_timeout": CONNECT_SECONDS,
             "application_name": application,
             "client_encoding": "UTF8",
-            **_KEEPALIVE,
+            **KEEPALIVE,
             **options,
         }
         if self.password:
