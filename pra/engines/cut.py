@@ -13,12 +13,13 @@ background writer): what is neither listed, nor younger than the record, ended b
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pra.errors import IntegrityError
+from pra.errors import IntegrityError, ToolTimeout
 from pra.postgres.tools import Tools
 from pra.postgres.wal import parse_lsn
 from pra.proc import Scope
@@ -164,19 +165,44 @@ def read_records(tools: Tools, scope: Scope, folder: Path, segments: Sequence[st
     Raises:
         IntegrityError: Not even a first record could be read.
     """
-    argv = [tools.path("pg_waldump"), "--rmgr=Transaction", "--rmgr=Standby", f"--path={folder}"]
-    process = scope.start([*argv, segments[0], segments[-1]], op="find cut", env={**tools.env(), "TZ": "UTC"})
+    lines, words = _dump(tools, scope, folder, segments, "Transaction", "Standby")
+    records = list(parse_records(lines))
+    if words and not records and not _ends_early(words):
+        last = words.splitlines()[-1]
+        raise IntegrityError(f"the WAL cannot be read: {last[:200]}", op="find cut")
+    return records
+
+
+def restore_points(
+    tools: Tools, scope: Scope, folder: Path, segments: Sequence[str]
+) -> list[tuple[int, str]]:
+    """Positions and names given to ``pg_create_restore_point``, in plain segments as for `read_records`."""
+    lines, _ = _dump(tools, scope, folder, segments, "XLOG")
+    found = (match for line in lines if (match := _RECORD.match(line)))
+    mark = "RESTORE_POINT "
+    return [
+        (parse_lsn(match["lsn"]), match["desc"].removeprefix(mark))
+        for match in found
+        if match["desc"].startswith(mark)
+    ]
+
+
+def _dump(
+    tools: Tools, scope: Scope, folder: Path, segments: Sequence[str], *managers: str
+) -> tuple[list[str], str]:
+    """What pg_waldump printed; and, where it stopped with an error, its words."""
+    options = [f"--rmgr={name}" for name in managers]
+    argv = [tools.path("pg_waldump"), *options, f"--path={folder}", segments[0], segments[-1]]
+    process = scope.start(argv, op="find cut", env={**tools.env(), "TZ": "UTC"})
     try:
-        process.popen.wait(WALDUMP_SECONDS)
-        records = list(parse_records(process.stdout().splitlines()))
-        failed = process.popen.returncode != 0
+        code = process.popen.wait(WALDUMP_SECONDS)
+        lines = process.stdout().splitlines()
+        return lines, process.stderr() or "it wrote no message" if code else ""
+    except subprocess.TimeoutExpired:
+        raise ToolTimeout(f"pg_waldump took longer than {WALDUMP_SECONDS} s", op="find cut") from None
     finally:
         process.end()
         scope.forget(process)
-    if failed and not records and not _ends_early(process.stderr()):
-        words = process.stderr().splitlines()[-1:] or ["it wrote no message"]
-        raise IntegrityError(f"the WAL cannot be read: {words[0][:200]}", op="find cut")
-    return records
 
 
 def _ends_early(words: str) -> bool:
