@@ -1,21 +1,64 @@
 """A server in recovery on an existing data directory: started at a target, paused, rolled on, promoted.
 
-It has configuration files of its own: what was restored is not believed. In a sandbox nothing of the source's
-configuration is used but what a hot standby must have; see `pra.postgres.sandbox` for what inert means.
+It has configuration files of its own: what was restored is not believed. Nothing of the source's
+configuration is used but what a hot standby must have; see `pra.postgres.sandbox` for what inert means. So it
+archives nothing, also when it is promoted, and no ``restore_command`` or target of the source is followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from pra.engines.recovery import RecoveryTarget
-from pra.postgres.connect import Server
-from pra.postgres.tools import Tools
-from pra.proc import Account, Scope
+import psycopg
+
+from pra import ephemeral
+from pra.engines.recovery_target import LATEST, RecoveryTarget, settings_of
+from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached
+from pra.postgres.connect import Server, postgres_errors
+from pra.postgres.control import read_control
+from pra.postgres.sandbox import INERT, PREFIX, STOP_SECONDS, sweep
+from pra.postgres.tools import Tools, can_traverse, missing_libraries, readable_by
+from pra.postgres.wal import format_lsn, parse_lsn
+from pra.proc import Account, Process, Scope, can_isolate
+
+STALL_SECONDS = 900.0
+"""No segment asked for, no record replayed, no line logged for so long: something hangs."""
+_PORT = 5432  # names the socket file; nothing listens on TCP
+_OP = "recover"
+_ENDED_BEFORE = "recovery ended before configured recovery target was reached"
+_INCONSISTENT = "requested recovery stop point is before consistent recovery point"
+_TOO_LOW = "because of insufficient parameter settings"
+_AT_TARGET = "pausing at the end of recovery"
+_REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")
+_LAST_COMMIT = re.compile(r"last completed transaction was at log time ([-0-9]{10} [0-9:.]+)")
+_OURS = "the database system is"  # what our own asking leaves in the log
+
+COMMON: Mapping[str, str] = {
+    "hot_standby": "on",
+    "wal_level": "replica",
+    "autovacuum": "off",
+    "shared_buffers": "256MB",
+    "maintenance_work_mem": "256MB",
+    "max_replication_slots": "100",  # also bounds the replication origins that a checkpoint may hold
+    "max_wal_size": "4GB",
+    "wal_retrieve_retry_interval": "50ms",
+    "log_min_messages": "warning",
+    "log_line_prefix": "",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+DURABLE: Mapping[str, str] = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 
 class WalSource(Protocol):
@@ -23,23 +66,60 @@ class WalSource(Protocol):
 
     @property
     def restore_command(self) -> str: ...
-    def check(self) -> None: ...
+    def begin(self) -> None:
+        """A server is about to start: what was asked for before counts no more."""
+
+    def check(self) -> None:
+        """Raises what kept a file from being served."""
+
     @property
-    def served(self) -> int: ...
+    def asked(self) -> int:
+        """How many files were asked for; changes while recovery moves."""
+
+    @property
+    def ended(self) -> bool:
+        """The server has come to the end of what there is, and asks again."""
 
 
+@dataclass(frozen=True)
+class _State:
+    in_recovery: bool
+    paused: bool
+    lsn: int
+    last_commit: datetime | None
+
+
+@dataclass
 class RecoveringServer:
     """See `open_recovery`."""
 
-    tools: Tools
-    isolated: bool
-    data: Path
     home: Path
+    data: Path
+    tools: Tools
+    account: Account | None
+    isolated: bool
+    role: str
+    durable: bool
+    ahead: WalSource = field(repr=False)
+    scope: Scope = field(repr=False)
+    process: Process | None = field(default=None, repr=False)
+    timeline: int = 0
+    _standby: bool = False
+    _since: int = 0
+    _lsn: int = 0
+    _last_commit: datetime | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.home / "server.log"
 
     @property
     def server(self) -> Server:
         """As the bootstrap superuser, database ``postgres``."""
-        raise NotImplementedError
+        user = self.role.replace("\\", "\\\\").replace("'", "\\'")
+        return Server(f"host={self.home / 's'} port={_PORT} user='{user}' dbname=postgres")
+
+    # -- starting and going on -------------------------------------------------------------------
 
     def start(self, target: RecoveryTarget, timeline: int, *, pause: bool = True) -> None:
         """Start recovery and wait until it has come to the target.
@@ -52,35 +132,254 @@ class RecoveringServer:
             RestoreError: The server did not start, or did not get there; with its last words.
             IntegrityError, StorageError: WAL could not be fetched.
         """
-        raise NotImplementedError
+        self.timeline = timeline
+        try:
+            self._recover(target, pause)
+        except TargetNotReached:
+            if not target.settled:
+                raise
+            # Nothing was committed between the last transaction and the target: the end is its state.
+            self._recover(LATEST, pause)
 
     def advance(self, target: RecoveryTarget, *, pause: bool = True) -> None:
-        """From where it is paused on to a later target of the same timeline, by a restart."""
-        raise NotImplementedError
+        """From where it is paused on to a later target of the same timeline, by a restart.
+
+        Raises:
+            RestoreError: The target lies before what was already replayed. Else as `start`.
+        """
+        self.stop()
+        self.start(target, self.timeline, pause=pause)
+
+    def _recover(self, target: RecoveryTarget, pause: bool) -> None:
+        for _ in range(4):  # the source may have raised its settings while the WAL was written
+            self._launch(target, pause)
+            if self._wait(target, pause):
+                return
+            self.stop()
+        raise RestoreError(f"hot standby is not possible: {self.last_words()}", op=_OP)
+
+    def _launch(self, target: RecoveryTarget, pause: bool) -> None:
+        # Only a standby waits at the end of the WAL; recovery proper ends there, and promotes.
+        self._standby = pause and target.kind == "latest"
+        for name in ("recovery.signal", "standby.signal", "postmaster.pid"):
+            (self.data / name).unlink(missing_ok=True)
+        self._write(self.data / ("standby.signal" if self._standby else "recovery.signal"), "")
+        self._write(self.home / "postgresql.conf", configuration(self._settings(target, pause)))
+        self.ahead.begin()
+        self._since = self.log.stat().st_size if self.log.exists() else 0
+        argv = [self.tools.path("postgres"), "-D", str(self.data)]
+        argv += ["-c", f"config_file={self.home / 'postgresql.conf'}"]
+        for name, value in INERT.items():
+            argv += ["-c", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self.process = self.scope.start(
+                argv,
+                op=_OP,
+                env={**self.tools.env(), "LC_ALL": "C"},
+                cwd=self.home,
+                account=self.account,
+                isolated=self.isolated,
+                stdout=log,
+                stderr=log,
+                keep_stdout=False,
+            )
+
+    def _settings(self, target: RecoveryTarget, pause: bool) -> dict[str, str]:
+        minimums = read_control(self.scope, self.tools, self.data).minimums
+        floor = {"max_connections": 60, "max_worker_processes": 8, "max_wal_senders": 4}
+        found = {
+            **COMMON,
+            **(DURABLE if self.durable else FAST),
+            **{name: str(max(value, floor.get(name, value))) for name, value in minimums.items()},
+            **settings_of(target, self.timeline),
+            "restore_command": self.ahead.restore_command,
+            "port": str(_PORT),
+            "unix_socket_directories": str(self.home / "s"),
+            "hba_file": str(self.home / "pg_hba.conf"),
+            "ident_file": str(self.home / "pg_ident.conf"),
+        }
+        if target.kind != "latest":
+            found["recovery_target_action"] = "pause" if pause else "promote"
+        if self.tools.major >= 17:
+            found["event_triggers"] = "off"  # else one ON login runs at our every connection
+        return found
+
+    def _write(self, path: Path, text: str) -> None:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(text)
+        if self.account is not None:
+            os.chown(path, self.account.uid, self.account.gid)
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def _wait(self, target: RecoveryTarget, pause: bool) -> bool:
+        """Until it is there. False: it must be started again, with higher settings."""
+        moved, last = time.monotonic(), (-1, -1, -1)
+        pace, idle = 0.02, 0
+        while True:
+            self.ahead.check()
+            if self.scope.closed:
+                raise PraError("the work was stopped", op=_OP)
+            if self.process is None or not self.process.running():
+                return self._explain(target)
+            state, said = self._look(), self._said()
+            if _TOO_LOW in said:
+                return False
+            now = (self.ahead.asked, state.lsn if state else -1, len(said))
+            if state is not None:
+                idle = idle + 1 if self.ahead.ended and now[1] == last[1] else 0
+                if self._arrived(state, said, pause, idle):
+                    return True
+            if now != last:
+                moved, last = time.monotonic(), now
+            elif time.monotonic() - moved > STALL_SECONDS:
+                raise RestoreError(
+                    f"recovery has not moved for {STALL_SECONDS:.0f} s: {self.last_words()}", op=_OP
+                )
+            time.sleep(pace)
+            pace = min(pace * 1.3, 0.2)
+
+    def _arrived(self, state: _State, said: str, pause: bool, idle: int) -> bool:
+        if not state.in_recovery:
+            if pause:
+                raise RestoreError(
+                    "the target was reached before the server could answer, so it did not pause there",
+                    op=_OP,
+                    hint="Choose a later target; a transaction with many subtransactions was running there.",
+                )
+            return True
+        if not pause:
+            return False
+        if not self._standby:
+            return state.paused and _AT_TARGET in said
+        if not state.paused and idle >= 3:
+            self._pause()
+        return state.paused
+
+    def _explain(self, target: RecoveryTarget) -> bool:
+        """Why it ended. Returns only when another start can help."""
+        self.stop()
+        self.ahead.check()
+        said = self._said()
+        if _TOO_LOW in said:
+            return False
+        if _ENDED_BEFORE in said:
+            raise TargetNotReached(
+                f"the WAL ended before {target.text()}: {_where_it_ended(said)}",
+                op=_OP,
+                hint="Recover to latest, or to a moment before that; see: pra windows",
+            )
+        if _INCONSISTENT in said:
+            raise RestoreError(
+                f"{target.text()} lies before the first consistent state of this data directory",
+                op=_OP,
+                hint="Choose a later target, or an earlier backup.",
+            )
+        raise RestoreError(f"the server did not recover: {self.last_words()}", op=_OP)
+
+    def _look(self) -> _State | None:
+        try:
+            with psycopg.connect(self.server.dsn, connect_timeout=5, autocommit=True) as connection:
+                return self._ask(connection)
+        except psycopg.OperationalError:
+            return None  # not yet; whether it still runs, the caller looks
+
+    def _ask(self, connection: psycopg.Connection[tuple[object, ...]]) -> _State:
+        row = connection.execute(
+            "SELECT pg_is_in_recovery(), pg_is_in_recovery() AND pg_get_wal_replay_pause_state() = 'paused',"
+            " pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()"
+        ).fetchone()
+        assert row is not None
+        lsn, commit = row[2], row[3]
+        self._lsn = parse_lsn(lsn) if isinstance(lsn, str) else self._lsn
+        if isinstance(commit, datetime):
+            self._last_commit = commit.astimezone(UTC)
+        return _State(bool(row[0]), bool(row[1]), self._lsn, self._last_commit)
+
+    def _pause(self) -> None:
+        with (
+            postgres_errors("pause recovery"),
+            psycopg.connect(self.server.dsn, connect_timeout=5, autocommit=True) as connection,
+        ):
+            connection.execute("SELECT pg_wal_replay_pause()")
+
+    # -- where it is -----------------------------------------------------------------------------
 
     def paused_at(self) -> int | None:
         """The LSN behind the last record replayed, while paused; None otherwise."""
-        raise NotImplementedError
+        state = self._look()
+        return state.lsn if state is not None and state.paused else None
 
     def replayed_lsn(self) -> int:
-        """The LSN behind the last record replayed, also once promoted."""
-        raise NotImplementedError
+        """The LSN behind the last record replayed, also once promoted; 0 before anything was seen."""
+        self._look()
+        return self._lsn
 
     def last_commit(self) -> datetime | None:
         """Commit (or abort) time of the last transaction replayed; None when there was none."""
-        raise NotImplementedError
+        self._look()
+        return self._last_commit
+
+    # -- ending ----------------------------------------------------------------------------------
 
     def promote(self) -> None:
-        """End recovery: the server takes writes, on a new timeline."""
-        raise NotImplementedError
+        """End recovery: the server takes writes, on a new timeline.
+
+        Raises:
+            RestoreError: It did not get there; with its last words.
+        """
+        with postgres_errors("promote"), self.server.connect() as connection:
+            if self._standby:
+                connection.execute("SELECT pg_promote(false)")
+            else:
+                connection.execute("SELECT pg_wal_replay_resume()")
+        deadline = time.monotonic() + STALL_SECONDS
+        while time.monotonic() < deadline:
+            self.ahead.check()
+            if self.process is None or not self.process.running():
+                break
+            state = self._look()
+            if state is not None and not state.in_recovery:
+                return
+            time.sleep(0.05)
+        raise RestoreError(f"the server did not end its recovery: {self.last_words()}", op="promote")
 
     def stop(self) -> None:
         """Stop the server; the data directory stays."""
-        raise NotImplementedError
+        if self.process is not None:
+            self.process.end(grace=STOP_SECONDS, first=signal.SIGINT)
+            self.scope.forget(self.process)
+            self.process = None
 
     def last_words(self) -> str:
         """The last error in its log."""
-        raise NotImplementedError
+        marks = ("FATAL:", "PANIC:", "ERROR:")
+        lines = [
+            line for line in self._said().splitlines() if any(m in line for m in marks) and _OURS not in line
+        ]
+        return lines[-1][:300] if lines else "its log names no error"
+
+    def _said(self) -> str:
+        """What this start has logged."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            file.seek(self._since)
+            return file.read().decode(errors="replace")
+
+
+def configuration(settings: Mapping[str, str]) -> str:
+    """A ``postgresql.conf``."""
+    quoted = {name: value.replace("\\", "\\\\").replace("'", "''") for name, value in settings.items()}
+    return "".join(f"{name} = '{value}'\n" for name, value in quoted.items())
+
+
+def _where_it_ended(said: str) -> str:
+    """From the server's log: position and time of the last thing it could replay."""
+    done, commit = _REDO_DONE.findall(said), _LAST_COMMIT.findall(said)
+    where = f"the last record is at LSN {format_lsn(parse_lsn(done[-1]))}" if done else "it holds no record"
+    return f"{where}, the last transaction of {commit[-1]} UTC" if commit else where
 
 
 @contextmanager
@@ -102,17 +401,55 @@ def open_recovery(
         account: Owner of the data directory and of the server; None: whoever we are.
         durable: A server one keeps: fsync on.
         role: The bootstrap superuser's name.
+
+    Raises:
+        SettingsError: The account cannot reach the data directory.
+        RestoreError: PostgreSQL lacks libraries here.
     """
-    raise NotImplementedError
+    sweep(root)
+    if account is not None:
+        tools = readable_by(tools, account)
+        if not can_traverse(data, account):
+            raise SettingsError(
+                f"{account.name} cannot enter {data}",
+                op=_OP,
+                hint="PostgreSQL runs as that account: let it through every folder above, or choose another.",
+            )
+    if missing := missing_libraries(tools):
+        raise RestoreError(f"postgres lacks libraries: {', '.join(missing)}", op=_OP)
+    with ephemeral.ephemeral(root, PREFIX) as home:
+        server = RecoveringServer(
+            home=home,
+            data=data,
+            tools=tools,
+            account=account,
+            isolated=can_isolate(),
+            role=role,
+            durable=durable,
+            ahead=ahead,
+            scope=scope,
+        )
+        _prepare(server)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
-def make_startable(data: Path, *, configuration: Path | None, tools: Tools) -> tuple[str, ...]:
-    """Leave a promoted, stopped data directory that starts by itself: ``pg_ctl -D DATA start``.
+def _prepare(server: RecoveringServer) -> None:
+    home, data, account = server.home, server.data, server.account
+    (home / "s").mkdir(mode=0o700)
+    (home / "data").symlink_to(data)  # by which a sweep finds a server that outlived us
+    if account is not None:
+        for path in (home, home / "s"):
+            os.chown(path, account.uid, account.gid)
+    server._write(home / "pg_hba.conf", "local all all trust\n")
+    server._write(home / "pg_ident.conf", "")
+    if not (data / SET_ASIDE).exists():
+        with contextlib.suppress(FileNotFoundError):
+            # It overrules every file, and names archives and hosts that are not ours.
+            (data / "postgresql.auto.conf").rename(data / SET_ASIDE)
 
-    Debian keeps ``postgresql.conf`` and ``pg_hba.conf`` elsewhere: where they are missing they are written from
-    the backup's configuration. Archiving is off, no slot, no ``primary_conninfo``, no ``restore_command``.
 
-    Returns:
-        What was changed or could not be kept, one sentence each.
-    """
-    raise NotImplementedError
+SET_ASIDE = "postgresql.auto.conf.restored"
+"""What the source's ``ALTER SYSTEM`` had written; `pra.postgres.startable` reads it."""
