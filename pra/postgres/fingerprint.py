@@ -79,7 +79,7 @@ def take(
     Args:
         conn_factory: Makes sessions of the backup role; ``jobs`` + 1 are open at once, and all are closed.
         snapshot: An exported snapshot to read in, whose exporter stays open meanwhile; None makes one here.
-        depth: ``counts`` reads no row's content: definitions and counts only.
+        depth: ``counts`` reads no row's content: definitions and counts only. ``none`` reads no table.
         sequences: Read before the dump began; None reads them here, which is right only when no dump runs.
         lock_wait: How long to queue for a table that somebody else has locked.
         stop: Set from elsewhere, it cancels the running queries.
@@ -98,7 +98,8 @@ def take(
                 sequences = read_sequences(other)
         if snapshot is None:
             snapshot = str(one_value(holder, "SELECT pg_export_snapshot()"))
-        tables = [table for table in list_tables(holder) if only is None or only(table.schema, table.name)]
+        listed = list_tables(holder) if depth != "none" else []
+        tables = [table for table in listed if only is None or only(table.schema, table.name)]
         plan = [*_table_jobs(tables, depth, jobs), *_large_object_jobs(holder, depth, len(tables))]
         with _sessions(conn_factory, snapshot, lock_wait, min(jobs, len(plan))) as workers:
             sums = _carry_out(plan, workers, stop, progress)
@@ -152,7 +153,7 @@ def _table_jobs(tables: Sequence[Table], depth: Depth, jobs: int) -> list[_Job]:
 
 
 def _large_object_jobs(conn: Connection, depth: Depth, owner: int) -> list[_Job]:
-    if depth == "counts" or not large_objects.readable_at_once(conn) or not large_objects.count(conn):
+    if depth != "digest" or not large_objects.readable_at_once(conn) or not large_objects.count(conn):
         return []
     size = int(one_value(conn, "SELECT pg_table_size('pg_largeobject')"))
     return [_Job(owner, size, query) for query in large_objects.queries()]
@@ -226,6 +227,8 @@ def _table_digest(table: Table, sums: Sums | None, depth: Depth) -> TableDigest:
 
 
 def _large_objects(conn: Connection, sums: Sums | None, depth: Depth) -> LargeObjects:
+    if depth == "none":
+        return LargeObjects(0, None)
     count = large_objects.count(conn)
     if depth == "counts":
         return LargeObjects(count, None)

@@ -59,7 +59,7 @@ FROM pg_catalog.pg_replication_slots WHERE slot_name = %s AND slot_type = 'physi
 
 @dataclass(frozen=True)
 class SlotFacts:
-    """The streamer's slot. ``wal_status`` as in ``pg_replication_slots``; ``kept_bytes``: the WAL it holds."""
+    """The streamer's slot: ``wal_status`` as in ``pg_replication_slots``, and the WAL that it holds."""
 
     name: str
     active: bool
@@ -196,6 +196,22 @@ def identify(server: Server) -> Identity:
     """
     with _replicating(server, "pra identify") as connection:
         return _identify(connection)
+
+
+def timeline_history(server: Server, timeline: int) -> bytes:
+    """The history file of a timeline, as the server has it.
+
+    Raises:
+        ConnectError, RightsError: As `identify`.
+        PostgresError: The server has no such timeline.
+    """
+    with _replicating(server, "pra history") as connection:
+        # Asked below psycopg: servers disagree about the content's type, and none of them encodes it.
+        result = connection.pgconn.exec_(f"TIMELINE_HISTORY {timeline:d}".encode())
+        content = result.get_value(0, 1) if result.ntuples == 1 else None
+        if content is None:
+            raise PostgresError(f"the server has no history of timeline {timeline}", op="read timeline history")
+        return content
 
 
 @contextmanager
