@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,27 @@ from pra.postgres.fingerprint import Fingerprint
 from pra.postgres.tools import Tools
 from pra.proc import Scope
 from pra.settings import Target
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """How a base backup came back.
+
+    Attributes:
+        observed: What was read at the cut, where the database held exactly what the fingerprint saw; None
+            where nothing was, and why: ``uncompared`` (there is no cut) or ``damaged`` (it cannot be read).
+        target: Where recovery was to end, as a person reads it.
+        reached: Where it ended, and when the last transaction there had committed.
+        databases: The server's other databases.
+    """
+
+    observed: Fingerprint | None
+    uncompared: str
+    damaged: str
+    target: str
+    reached: int | None
+    last_commit: datetime | None
+    databases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class RestoredDatabase:
         earlier: Manifests before this one, newest first.
         unrefreshed: Materialized views without data, and why.
         left_out: What the restore plan ruled out beforehand.
+        recovered: How it came back, for a base backup; None for a logical one.
         scope: Owns whatever process a check starts.
     """
 
@@ -44,6 +67,7 @@ class RestoredDatabase:
     earlier: tuple[Manifest, ...] = ()
     unrefreshed: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    recovered: Recovered | None = None
 
 
 class CheckSet(Protocol):

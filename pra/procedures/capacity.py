@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pra.errors import SpaceError, UsageError
@@ -10,6 +11,7 @@ from pra.manifest import Manifest
 from pra.postgres.connect import Server, one_value
 
 _RESERVE = 64 << 20
+_WAL_WINDOW = 1 << 30  # what `pra.wal.ahead` may keep at once
 
 
 def check_space(manifest: Manifest, *, work: Path, data: Path | None) -> None:
@@ -27,13 +29,18 @@ def check_space(manifest: Manifest, *, work: Path, data: Path | None) -> None:
     if data is not None and work.stat().st_dev == data.stat().st_dev:
         needs = [(data, dump + database)]
     for folder, needed in needs:
-        free = shutil.disk_usage(folder).free
-        if free < needed + _RESERVE:
-            raise SpaceError(
-                f"{free >> 20} MiB free where {needed + _RESERVE >> 20} MiB are needed",
-                op="check space for the restore",
-                hint=f"Make room below {folder}, or name another folder in pra.toml.",
-            )
+        check_free(folder, needed)
+
+
+def check_free(folder: Path, needed: int) -> None:
+    """Raises SpaceError where fewer than ``needed`` bytes, and a reserve, are free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + _RESERVE:
+        raise SpaceError(
+            f"{free >> 20} MiB free where {needed + _RESERVE >> 20} MiB are needed",
+            op="check space for the restore",
+            hint=f"Make room below {folder}, or name another folder in pra.toml.",
+        )
 
 
 def check_server(server: Server, manifest: Manifest) -> None:
@@ -59,4 +66,21 @@ def check_server(server: Server, manifest: Manifest) -> None:
             f"the database uses ICU, and PostgreSQL {version} here was built without it",
             op="check locale provider",
             hint="Set postgres.bindir in pra.toml to a build with ICU, such as your distribution's.",
+        )
+
+
+def check_chain_space(chain: Sequence[Manifest], folder: Path) -> None:
+    """A chain of base backups unpacked in ``folder``, and what they are combined into.
+
+    Raises:
+        SpaceError: It will not fit.
+    """
+    sizes = [sum(stored.plain_bytes for stored in manifest.objects) for manifest in chain]
+    needed = sum(sizes) + (max(sizes) if len(chain) > 1 else 0) + _WAL_WINDOW
+    free = shutil.disk_usage(folder).free
+    if free < needed + _RESERVE:
+        raise SpaceError(
+            f"{free >> 20} MiB free where {needed + _RESERVE >> 20} MiB are needed",
+            op="check space for the restore",
+            hint=f"Make room below {folder}, or name another folder in pra.toml.",
         )

@@ -10,8 +10,16 @@ from pathlib import Path
 
 from pra.disk import disk_errors
 from pra.engines.cut import (
-    Cut, Ended, NoCut, Record, Snapshot, find_cut, parse_snapshot, read_records, restore_points,
-)  # fmt: skip
+    Cut,
+    Ended,
+    NoCut,
+    Record,
+    Snapshot,
+    find_cut,
+    parse_snapshot,
+    read_records,
+    restore_points,
+)
 from pra.engines.recovery import RecoveryPlan, RecoveryTarget
 from pra.errors import IntegrityError
 from pra.manifest import PhysicalFacts

@@ -12,6 +12,7 @@ from pra.listing import unread
 from pra.model import CheckResult, Status, Verdict, verdict_of
 from pra.objectives import Point, longest_gap
 from pra.procedures.context import Context
+from pra.procedures.recovered import RecoveryFacts, facts_of
 from pra.procedures.session import Choice, Session
 from pra.timing import Objective, Phase, format_duration, to_iso
 
@@ -23,7 +24,9 @@ class VerifyReport:
     Attributes:
         rto_seconds: From the start until the restored service answered, statistics included.
         proof_seconds: From the start until every check had passed or failed.
-        rpo_seconds: The longest gap from a snapshot to the next publication since the last verification.
+        rpo_seconds: Logical: the longest gap from a snapshot to the next publication since the last
+            verification. Physical: how much would have been lost just then, with this repository alone.
+        recovery: How a base backup came back; None for a logical one.
     """
 
     verdict: Verdict
@@ -38,6 +41,7 @@ class VerifyReport:
     objectives: tuple[Objective, ...]
     evidence: str = ""
     taken_at: datetime | None = None
+    recovery: RecoveryFacts | None = None
 
 
 def conclude(
@@ -50,7 +54,8 @@ def conclude(
     """Judge, and leave the evidence."""
     context = this.context
     proof_seconds = time.monotonic() - this.started if results else None
-    rpo = _rpo(context, this.choice.repository)
+    physical = this.choice.manifest is not None and this.choice.manifest.physical is not None
+    rpo = this.rpo_seconds if physical else _rpo(context, this.choice.repository)
     objectives = (
         Objective("RTO", context.target.rto.total_seconds(), this.rto_seconds),
         Objective("RPO", context.target.rpo.total_seconds(), rpo),
@@ -73,6 +78,7 @@ def conclude(
         phases=tuple(context.timeline.phases),
         objectives=objectives,
         taken_at=this.choice.manifest.taken_at if this.choice.manifest else None,
+        recovery=facts_of(this.recovery) if this.recovery else None,
     )
     with context.timeline.phase("evidence"):
         record = context.evidence.append(this.kind, {**body(report, this), **(extra or {})})
@@ -136,6 +142,7 @@ def body(report: VerifyReport, this: Session) -> dict[str, Any]:
         "postgres": this.tools.version if this.tools else None,
         "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in report.checks],
         "phases": [{"name": p.name, "milliseconds": _milliseconds(p.seconds)} for p in report.phases],
+        **({"recovery": report.recovery.as_json()} if report.recovery else {}),
     }
 
 

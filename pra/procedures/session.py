@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pra import ephemeral
 from pra.catalog import Catalog
@@ -19,6 +20,7 @@ from pra.disk import disk_errors
 from pra.engines import fetching
 from pra.engines.fetching import Fetched
 from pra.engines.logical_restore import Restored
+from pra.engines.recovery_target import LATEST, RecoveryTarget
 from pra.errors import (
     IntegrityError,
     NotFoundError,
@@ -39,6 +41,9 @@ from pra.postgres.tools import Tools
 from pra.procedures.context import Context, sweep_state
 from pra.restored import CheckSet, RestoredDatabase
 from pra.timing import Timeline, to_iso
+
+if TYPE_CHECKING:
+    from pra.procedures.recovering import Planned, Recovery
 
 EARLIER = 10
 _log = logging.getLogger(__name__)
@@ -87,7 +92,7 @@ def choose(context: Context, which: str, repository: str | None = None) -> Choic
         NotFoundError: There is no such backup. StorageError: The repository does not answer.
     """
     with context.timeline.phase("choose"):
-        name = repository or _stalest_repository(context)
+        name = repository or stalest_repository(context)
         proofs = context.evidence.proofs(name)
         catalog = context.catalog(name)
         entries = catalog.backups()
@@ -116,7 +121,9 @@ def choose(context: Context, which: str, repository: str | None = None) -> Choic
         return _load(catalog, name, chosen)
 
 
-def _stalest_repository(context: Context) -> str:
+def stalest_repository(context: Context) -> str:
+    """The one whose last proof is oldest."""
+
     def last(name: str) -> str:
         moment = context.last_proof(name)
         return "" if moment is None else to_iso(moment)
@@ -135,7 +142,13 @@ def _load(catalog: Catalog, repository: str, backup_id: str) -> Choice:
 
 @dataclass
 class Session:
-    """One verification under way: owns its folder, its sandbox, its clock."""
+    """One verification under way: owns its folder, its sandbox, its clock.
+
+    Attributes:
+        target: Where a base backup's recovery is to end.
+        planned, recovery: How a base backup comes back; None for a logical one.
+        rpo_seconds: Measured for this recovery; None where the record of backups has to tell.
+    """
 
     context: Context
     choice: Choice
@@ -143,14 +156,18 @@ class Session:
     work: Path
     durable: bool = False
     kind: str = "verification"
+    target: RecoveryTarget = LATEST
     started: float = field(default_factory=time.monotonic)
     started_at: datetime | None = None
     tools: Tools | None = None
     identities: list[str] = field(default_factory=list, repr=False)
     fetched: Fetched | None = None
     sandbox: Sandbox | None = None
+    planned: Planned | None = None
+    recovery: Recovery | None = None
     database: RestoredDatabase | None = None
     rto_seconds: float | None = None
+    rpo_seconds: float | None = None
     failures: list[CheckResult] = field(default_factory=list)
 
     @property
@@ -165,14 +182,18 @@ class Session:
 
 
 @contextmanager
-def open_session(context: Context, choice: Choice, *, kind: str = "verification") -> Iterator[Session]:
+def open_session(
+    context: Context, choice: Choice, *, kind: str = "verification", target: RecoveryTarget = LATEST
+) -> Iterator[Session]:
     """Everything a verification makes lives in here and is gone afterwards."""
     _ = context.signer  # a verdict that cannot be signed is none: better said now than at the end
     sweep_state(context)
     storage = context.storage(choice.repository)
     with ExitStack() as stack:
         # Nobody may expire what is being read.
-        covered = hold(storage, context.target.name, "verify", context.clock, covers=[choice.backup_id])
+        parents = choice.manifest.parents if choice.manifest is not None else ()
+        covers = [choice.backup_id, *parents]
+        covered = hold(storage, context.target.name, "verify", context.clock, covers=covers)
         try:
             stack.enter_context(covered)
         except StorageError as error:
@@ -182,7 +203,7 @@ def open_session(context: Context, choice: Choice, *, kind: str = "verification"
             _log.warning("nothing keeps %s from expiring meanwhile: %s", choice.backup_id, error.message)
         with disk_errors("make work folder", context.state_dir):
             work = stack.enter_context(ephemeral.ephemeral(context.folder("work"), "verify-"))
-        yield Session(context, choice, stack, work, kind=kind, started_at=context.clock())
+        yield Session(context, choice, stack, work, kind=kind, target=target, started_at=context.clock())
 
 
 def read_manifest(this: Session) -> None:
@@ -222,13 +243,14 @@ def describe(this: Session, restored: Restored, *, sandboxed: bool = True) -> Re
         network=not isolated,
         scope=this.context.scope,
         work=this.work,
-        earlier=_earlier(this),
+        earlier=earlier(this),
         unrefreshed=restored.unrefreshed,
         left_out=restored.left_out,
     )
 
 
-def _earlier(this: Session) -> tuple[Manifest, ...]:
+def earlier(this: Session) -> tuple[Manifest, ...]:
+    """Manifests before this one, newest first."""
     entries = this.context.catalog(this.choice.repository).backups()
     for error in unread(entries):
         raise error  # continuity judged without what could not be read would be a guess

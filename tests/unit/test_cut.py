@@ -109,7 +109,7 @@ def test_there_is_none(case: str) -> None:
 
 
 def test_more_wal_may_tell_what_less_does_not() -> None:
-    records = [running(50, 10), commit(110, 10), commit(120, 11), commit(130, 12)]
+    records: list[Record] = [running(50, 10), commit(110, 10), commit(120, 11), commit(130, 12)]
     snapshot = parse_snapshot("12:12:")
     less = find_cut(records[:2], snapshot, consistent_at=STOP)
     assert less == NoCut("the WAL ends before the snapshot", unfinished=True)
