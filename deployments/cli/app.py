@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import backup, backups, deploy, housekeeping, keys, restore, signals, verify
+from deployments.cli import backup, backups, deploy, housekeeping, keys, locate, restore, signals, verify
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
 from pra.errors import Interrupted, PraError, UsageError
@@ -34,6 +34,7 @@ app.command("backup")(backup.command)
 app.command("backups")(backups.command)
 app.command("verify")(verify.command)
 app.command("restore")(restore.command)
+app.command("locate")(locate.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")

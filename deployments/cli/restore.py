@@ -3,156 +3,125 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Annotated
+from contextlib import AbstractContextManager
 
 import typer
 
-from checks import Checks
+from deployments.cli import restore_logical, restore_physical
 from deployments.cli.alerting import alerting, tell_proof
+from deployments.cli.moments import read_moment, read_target
 from deployments.cli.output import Output
 from deployments.cli.proof import proof_json, show_proof
-from deployments.cli.restore_words import show_afterwards, show_plan
+from deployments.cli.restore_options import (
+    AcceptOption,
+    Asked,
+    BackupOption,
+    DisasterOption,
+    DryRunOption,
+    ExclusiveOption,
+    IntoOption,
+    NoProofOption,
+    RepositoryOption,
+    TableOption,
+    TablespaceOption,
+    TargetArgument,
+    ToOption,
+    check_accepted,
+    check_way,
+    read_tablespaces,
+)
+from deployments.cli.restore_way import Done, Way
 from deployments.cli.session import JsonOption, Session, start
-from pra.errors import NotFoundError, PraError, StorageError, UsageError
+from pra.errors import UsageError
 from pra.proc import Scope
-from pra.procedures import restore, tables
 from pra.procedures.context import Context
-from pra.procedures.destination import Destination, check_destination
-from pra.procedures.judging import VerifyReport
-from pra.procedures.session import Choice, choose
-from pra.procedures.session import accept_unverified as accept
+from pra.procedures.destination import Destination
 from pra.settings import Target
 from pra.settings_model import dsn_fault
 
 
 def command(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Whose backup to restore.")],
-    into: Annotated[
-        str,
-        typer.Option(
-            "--into",
-            metavar="DSN|DIR",
-            help="An empty database, or a data directory to create. Password: PGPASSWORD or PGPASSFILE.",
-        ),
-    ],
-    backup: Annotated[str, typer.Option("--backup", metavar="newest|ID", help="Which backup.")] = "newest",
-    repository: Annotated[
-        str | None,
-        typer.Option("--repository", metavar="NAME", help="Read it from here, else the first with it."),
-    ] = None,
-    table: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--table", metavar="NAME", help="Only this table, into a schema of its own. Repeatable."
-        ),
-    ] = None,
-    accept_unverified: Annotated[
-        str | None,
-        typer.Option(
-            "--accept-unverified",
-            metavar="TARGET",
-            help="Restore although the signature is bad or missing: type the target's name again. Recorded.",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and restore nothing.")] = False,
+    target: TargetArgument,
+    into: IntoOption,
+    to: ToOption = None,
+    exclusive: ExclusiveOption = False,
+    backup: BackupOption = "newest",
+    repository: RepositoryOption = None,
+    table: TableOption = None,
+    tablespace: TablespaceOption = None,
+    disaster_at: DisasterOption = None,
+    no_proof: NoProofOption = False,
+    accept_unverified: AcceptOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> int:
-    """Restore for real, into an empty database or a new data directory; checked and recorded."""
+    """Restore for real, into a new data directory or an empty database; checked and recorded."""
     session = start(context, json=json)
-    out, chosen = session.out, session.settings.target(target)
-    destination = read_destination(into, chosen)
-    _check_usage(chosen, destination, table, accept_unverified)
-    with _alerting(session, chosen, dry_run=dry_run), Scope() as scope, out.follow() as report:
-        work = Context(session.settings, chosen, scope, report=report)
-        choice = _choose(out, work, backup, repository)
-        if accept_unverified is not None:
-            choice = accept(work, choice)
-        if dry_run:
-            plan = restore.plan(work, choice, destination)
-        else:
-            done = _carry_out(work, choice, destination, table or [])
-    if dry_run:
-        refused = None if table else _refusal(destination, choice)
-        if refused is None or not out.json:
-            show_plan(out, plan)
-        if refused is not None:
-            raise refused
-        return 0
+    chosen = session.settings.target(target)
+    if exclusive and to is None:
+        raise UsageError("--exclusive needs --to", op="plan restore", hint="Say what to stop before: --to …")
+    asked = Asked(
+        read_destination(into, chosen),
+        backup=backup,
+        to=None if to is None else read_target(to, exclusive=exclusive),
+        repository=repository,
+        tables=tuple(table or ()),
+        tablespaces=read_tablespaces(tablespace),
+        disaster_at=read_moment(disaster_at, "--disaster-at"),
+        proof=not no_proof,
+        accept_unverified=check_accepted(chosen, accept_unverified),
+    )
+    return _show_plan(session, chosen, asked) if dry_run else _carry_out(session, chosen, asked)
+
+
+def _show_plan(session: Session, target: Target, asked: Asked) -> int:
+    out = session.out
+    with Scope() as scope, out.follow() as report:
+        way = _way(out, Context(session.settings, target, scope, report=report), asked)
+        shown, refused = way.plan(), way.refusal()
+    if refused is None or not out.json:
+        shown(out)
+    if refused is not None:
+        raise refused
+    return 0
+
+
+def _carry_out(session: Session, target: Target, asked: Asked) -> int:
+    with _alerting(session, target), Scope() as scope, session.out.follow() as report:
+        way = _way(session.out, Context(session.settings, target, scope, report=report), asked)
+        done = way.carry_out()
     tell_proof(session, "restore", done.report)
-    document = {
-        **proof_json(done.report),
-        "destination": destination.text,
-        "tables_schema": done.schema,
-        "roles_created": done.roles,
-    }
-    if not out.result("pra/restore/1", document):
-        show_proof(out, done.report)
-        show_afterwards(out, done.schema, done.roles)
+    _show(session.out, asked, done)
     return done.report.verdict.exit_code
 
 
-def _check_usage(
-    target: Target, destination: Destination, names: list[str] | None, accept_unverified: str | None
-) -> None:
-    if accept_unverified not in (None, target.name):
-        raise UsageError(
-            f"--accept-unverified names {accept_unverified!r}, not the target",
-            op="accept backup",
-            hint=f"Type the target's name: --accept-unverified {target.name}",
-        )
-    if names and destination.server is None:
-        raise UsageError(
-            "--table needs a database",
-            op="read destination",
-            hint="Give --into the DSN of the live database.",
-        )
+def _show(out: Output, asked: Asked, done: Done) -> None:
+    document = {**proof_json(done.report), "destination": asked.destination.text, **done.document}
+    if not out.result("pra/restore/1", document):
+        show_proof(out, done.report)
+        done.tell(out)
 
 
-def _refusal(destination: Destination, choice: Choice) -> PraError | None:
-    """Why the destination could not receive this backup as it stands now."""
-    try:
-        if choice.manifest is not None:
-            check_destination(destination, choice.manifest)
-    except PraError as error:
-        return error
-    return None
-
-
-def _choose(out: Output, work: Context, backup: str, repository: str | None) -> Choice:
-    """In the order in which the target lists its repositories: one that is lost must not stop a recovery.
+def _way(out: Output, work: Context, asked: Asked) -> Way:
+    """By engine: what the options ask for, else what the chosen backup is, else the target's own.
 
     Raises:
-        PraError: None of them can give it; the last one's error.
+        UsageError: The options do not fit it.
     """
-    *others, last = [repository] if repository else work.repositories
-    for name in others:
-        try:
-            return choose(work, backup, name)
-        except (StorageError, NotFoundError) as error:
-            out.note(f"warning: {name}: {error.message}; trying the next repository")
-    return choose(work, backup, last)
+    if asked.to is not None or (work.target.engine == "physical" and asked.backup == "newest"):
+        check_way(asked, physical=True)
+        return restore_physical.choose_way(out, work, asked)
+    choice = restore_logical.choose_backup(out, work, asked)
+    physical = choice.manifest is not None and choice.manifest.engine == "physical"
+    check_way(asked, physical=physical)
+    if physical:
+        return restore_physical.choose_way(out, work, asked)
+    return restore_logical.LogicalWay(work, asked, choice)
 
 
-def _alerting(session: Session, target: Target, *, dry_run: bool) -> AbstractContextManager[None]:
-    return nullcontext() if dry_run else alerting(session, "restore", target.name, typed=True)
-
-
-@dataclass(frozen=True)
-class _Done:
-    report: VerifyReport
-    roles: list[str]
-    schema: str | None
-
-
-def _carry_out(work: Context, choice: Choice, destination: Destination, names: list[str]) -> _Done:
-    if names and destination.server is not None:
-        report, schema = tables.run(work, choice, destination.server, names)
-        return _Done(report, [], schema)
-    report, undertaking = restore.run(work, Checks(), choice, destination)
-    return _Done(report, undertaking.roles_created, None)
+def _alerting(session: Session, target: Target) -> AbstractContextManager[None]:
+    return alerting(session, "restore", target.name, typed=True)
 
 
 def read_destination(text: str, target: Target) -> Destination:

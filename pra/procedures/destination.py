@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pra.errors import RestoreError, UsageError
-from pra.manifest import Manifest
+from pra.manifest import Manifest, Tablespace
 from pra.postgres.connect import Server, one_value
 from pra.postgres.tools import can_traverse
 from pra.proc import Account
@@ -116,6 +117,45 @@ def _check_directory(directory: Path) -> None:
             op="check destination",
             hint=f"Create {parent} first.",
         )
+
+
+def place_tablespaces(
+    spaces: Sequence[Tablespace], wanted: Mapping[str, Path], directory: Path
+) -> dict[int, Path]:
+    """Where each tablespace goes, by OID. Every one has to be named: another host has other disks.
+
+    Args:
+        wanted: Old location → new folder, which does not exist yet or is empty.
+        directory: The data directory, in which a tablespace must not lie.
+
+    Raises:
+        UsageError: One is not named, is named and not there, or its folder cannot be used.
+    """
+    known = {space.location: space.oid for space in spaces}
+    unknown = [old for old in wanted if old not in known]
+    if unknown:
+        raise UsageError(
+            f"the backup has no tablespace at {unknown[0]}",
+            op="place tablespaces",
+            hint=f"It has: {', '.join(known) or 'none'}.",
+        )
+    missing = [old for old in known if old not in wanted]
+    if missing:
+        options = " ".join(f"--tablespace {old}=/NEW/FOLDER" for old in missing)
+        raise UsageError(
+            f"{len(missing)} tablespaces have no place: {', '.join(missing)}",
+            op="place tablespaces",
+            hint=f"Name a new folder for each: {options}",
+        )
+    for place in wanted.values():
+        if place == directory or directory in place.parents or place in directory.parents:
+            raise UsageError(
+                f"the tablespace folder {place} and the data directory lie within each other",
+                op="place tablespaces",
+                hint="PostgreSQL wants them apart: name a folder beside it.",
+            )
+        _check_directory(place)
+    return {known[old]: place for old, place in wanted.items()}
 
 
 def check_reach(directory: Path, account: Account) -> None:

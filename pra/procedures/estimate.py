@@ -7,9 +7,13 @@ names them: a number without its source is a guess.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from pra.evidence_record import EvidenceRecord
 
 LAST = 5
 
@@ -37,6 +41,37 @@ class Estimate:
     seconds: float
     rate: float
     measured: tuple[Measured, ...]
+
+
+def measured(
+    records: Iterable[EvidenceRecord], sizes: Mapping[str, int], *, look: int = 200
+) -> list[Measured]:
+    """Earlier recoveries of physical backups, newest first.
+
+    Args:
+        sizes: Stored bytes of each backup's chain, by id: for records that do not say what they read.
+        look: How many records to look through; every one is an object to be read.
+    """
+    found: list[Measured] = []
+    for record in islice(records, look):
+        body = record.body
+        backup_id, milliseconds = body.get("backup_id"), body.get("rto_milliseconds")
+        if record.problem or record.kind not in ("verification", "restore") or backup_id not in sizes:
+            continue
+        if isinstance(milliseconds, int) and milliseconds > 0:
+            read = _read_bytes(body) or sizes[str(backup_id)]
+            found.append(Measured(record.sequence, record.at, record.kind, read, milliseconds / 1000))
+        if len(found) == LAST:
+            break
+    return found
+
+
+def _read_bytes(body: Mapping[str, Any]) -> int:
+    """Backups and WAL, as the record says; 0 where it does not."""
+    recovery = body.get("recovery")
+    if not isinstance(recovery, dict):
+        return 0
+    return sum(n for n in (recovery.get("backup_bytes"), recovery.get("wal_bytes")) if isinstance(n, int))
 
 
 def estimate(bytes_: int, measured: Sequence[Measured]) -> Estimate | None:

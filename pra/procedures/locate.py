@@ -182,7 +182,9 @@ def _plan(context: Context, request: Request, repository: str) -> Planned:
     else:
         since = RecoveryTarget("time", to_iso(request.since))
         backup_id = plan_recovery(context, repository, since).plan.manifest.backup_id
-    return plan_recovery(context, repository, LATEST, backup_id=backup_id)
+    # All contiguous WAL belongs to a plan; a gap matters only where it lies before the end of the span.
+    until = LATEST if request.until is None else RecoveryTarget("time", to_iso(request.until))
+    return plan_recovery(context, repository, until, backup_id=backup_id)
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from must neither refuse nor fire.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from psycopg import errors, sql
 
 from pra.engines import contents, logical_restore
 from pra.errors import UsageError
+from pra.manifest import Manifest
 from pra.model import CheckResult, Status
 from pra.postgres import fingerprint as fp
 from pra.postgres.connect import Connection, Server, one_value, postgres_errors
@@ -25,7 +26,7 @@ from pra.procedures.judging import VerifyReport, conclude
 from pra.procedures.session import Choice, Session, fetch, open_session
 
 # What would refuse, fire, publish or dial out; and comments and grants, which may be about one of them.
-_LEFT_BEHIND = frozenset({
+LEFT_BEHIND = frozenset({
     "FK CONSTRAINT", "TRIGGER", "EVENT TRIGGER", "RULE", "POLICY", "ROW SECURITY", "PUBLICATION",
     "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION", "SUBSCRIPTION TABLE", "USER MAPPING",
     "MATERIALIZED VIEW DATA", "BLOB", "BLOBS", "BLOB METADATA", "BLOB COMMENTS", "COMMENT", "ACL",
@@ -87,26 +88,26 @@ def run(context: Context, choice: Choice, server: Server, names: Sequence[str]) 
     """
     schema = schema_name(choice.backup_id)
     with open_session(context, choice, kind="restore") as this:
-        _check_live(this, server, schema)
+        check_live(this.manifest, server, schema)
         verify.preflight(this)
         fetch(this)
         with this.timeline.phase("restore"):
             source = _load_definitions(this)
-            members = _members(source, names)
+            members = members_of(source, names)
             _load_data(this, source, members)
-            results = [
-                _compare(this, source, members, {m.identity: m.identity for m in members}, "tables saved")
-            ]
-            _cut_loose(source, members)
-            _move(source, members, schema)
-            _copy(this, source, server, schema)
+            saved = expected_of(this)
+            there = {m.identity: m.identity for m in members}
+            results = [compare(saved, source, members, there, "tables saved")]
+            cut_loose(source, members)
+            move(source, members, schema)
+            copy_out(this, source, server, schema)
         moved = {f"{schema}.{m.name}": m.identity for m in members}
-        results.append(_compare(this, server, members, moved, "tables restored"))
+        results.append(compare(saved, server, members, moved, "tables restored"))
         extra = {"destination": f"{server.place}, schema {schema}", "tables": [m.identity for m in members]}
         return conclude(this, results, required=("tables saved", "tables restored"), extra=extra), schema
 
 
-def _check_live(this: Session, server: Server, schema: str) -> None:
+def check_live(manifest: Manifest, server: Server, schema: str) -> None:
     """Refuse before anything is fetched. Raises UsageError."""
     with server.connect() as connection:
         there = one_value(connection, "SELECT to_regnamespace(quote_ident(%s))", schema) is not None
@@ -117,7 +118,7 @@ def _check_live(this: Session, server: Server, schema: str) -> None:
             op="check destination",
             hint=f"Look at it, then: DROP SCHEMA {schema} CASCADE;",
         )
-    source = this.manifest.server.version_num // 10000
+    source = manifest.server.version_num // 10000
     if major < source:
         raise UsageError(
             f"the destination is PostgreSQL {major}, the backup is from {source}",
@@ -145,10 +146,10 @@ def _load_definitions(this: Session) -> Server:
 
 
 def _wanted(listing: Sequence[str]) -> list[str]:
-    return contents.without(listing, _LEFT_BEHIND.__contains__)
+    return contents.without(listing, LEFT_BEHIND.__contains__)
 
 
-def _members(server: Server, names: Sequence[str]) -> list[Member]:
+def members_of(server: Server, names: Sequence[str]) -> list[Member]:
     """The named tables with their partitions, as they are in the backup."""
     members: list[Member] = []
     with server.connect() as connection:
@@ -199,7 +200,7 @@ def _load_data(this: Session, source: Server, members: Sequence[Member]) -> None
     work.at(source).restore_lines([*rows, *afterwards], create=False)
 
 
-def _cut_loose(source: Server, members: Sequence[Member]) -> None:
+def cut_loose(source: Server, members: Sequence[Member]) -> None:
     """Part the members from parents that stay behind: a copy must never become a child of the live table."""
     ours = {(member.schema, member.name) for member in members}
     with source.connect() as connection, postgres_errors("part tables from their parents"):
@@ -219,7 +220,7 @@ def _cut_loose(source: Server, members: Sequence[Member]) -> None:
                 connection.execute(command)
 
 
-def _move(source: Server, members: Sequence[Member], schema: str) -> None:
+def move(source: Server, members: Sequence[Member], schema: str) -> None:
     with source.connect() as connection, postgres_errors("move tables"):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         for member in members:
@@ -230,7 +231,8 @@ def _move(source: Server, members: Sequence[Member], schema: str) -> None:
             )
 
 
-def _copy(this: Session, source: Server, server: Server, schema: str) -> None:
+def copy_out(this: Session, source: Server, server: Server, schema: str) -> None:
+    """Dump the schema out of the sandbox into the live database, in one transaction."""
     assert this.tools is not None
     archive = this.work / "tables.dump"
     scope, tools = this.context.scope, this.tools
@@ -250,7 +252,12 @@ def _copy(this: Session, source: Server, server: Server, schema: str) -> None:
         timeout=logical_restore.RESTORE_SECONDS,
         env={**tools.env(), **source.tool_env()},
     )
-    argv = restore_argv(tools, server, archive, jobs=1)
+    listed = scope.run(
+        (tools.path("pg_restore"), "--list", str(archive)), op="copy tables", timeout=600, env=tools.env()
+    )
+    chosen = this.work / "tables.list"
+    chosen.write_text("\n".join(_wanted(listed.stdout.splitlines())) + "\n")
+    argv = restore_argv(tools, server, archive, jobs=1, use_list=chosen)
     scope.run(
         (*argv[:1], "--single-transaction", "--no-owner", *argv[1:]),
         op="copy tables",
@@ -260,19 +267,28 @@ def _copy(this: Session, source: Server, server: Server, schema: str) -> None:
     )
 
 
-def _compare(
-    this: Session, server: Server, members: Sequence[Member], saved: dict[str, str], name: str
-) -> CheckResult:
-    """Rows and digests of these tables against the fingerprint. ``saved`` maps where they are to what was."""
+def expected_of(this: Session) -> fp.Fingerprint:
     assert this.fetched is not None
-    expected = {table.identity: table for table in this.fetched.fingerprint.tables}
-    observed = fp.take(
+    return this.fetched.fingerprint
+
+
+def digests(server: Server, names: Container[str], depth: fp.Depth) -> fp.Fingerprint:
+    """Rows and digests of these tables (``schema.table``) alone."""
+    return fp.take(
         lambda: server.connect(statement_seconds=0),
-        depth=this.fetched.fingerprint.depth,
+        depth=depth,
         sequences=(),
         with_definitions=False,
-        only=lambda schema, table: f"{schema}.{table}" in saved,
+        only=lambda schema, table: f"{schema}.{table}" in names,
     )
+
+
+def compare(
+    saved_as: fp.Fingerprint, server: Server, members: Sequence[Member], saved: dict[str, str], name: str
+) -> CheckResult:
+    """Rows and digests of these tables against a fingerprint. ``saved`` maps where they are to what was."""
+    expected = {table.identity: table for table in saved_as.tables}
+    observed = digests(server, saved, saved_as.depth)
     found = {saved[table.identity]: table for table in observed.tables}
     wrong = [
         f"{member.identity}: {_what(expected.get(member.identity), found.get(member.identity))}"

@@ -101,7 +101,7 @@ class Commits:
                 self.folder.mkdir(mode=0o700)
 
     def _fetch(self, name: str) -> None:
-        entry = self.archive.find(name) or self.archive.partials.get(name)
+        entry = self.archive.find(name, self.plan.exact.get(name)) or self.archive.partials.get(name)
         if entry is None:
             raise IntegrityError(
                 f"WAL segment {name} is not in {self.plan.repository}",
