@@ -1,8 +1,8 @@
 """The catalog of one target in one repository: publish, commit, list, read, copy, delete.
 
 A backup exists once its manifest is there, and the manifest lands only when this repository alone can restore
-the backup: every object whole and read back, every parent there. Deleting goes the other way round: manifest
-first, so that no moment shows a backup that cannot be restored.
+the backup: every object whole and read back, every parent there, and all WAL that it needs. Deleting goes the
+other way round: manifest first, so that no moment shows a backup that cannot be restored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from pra import leases
 from pra import manifest as manifests
-from pra.catchup import copy_backup
+from pra.catchup import copy_backup, missing_wal
 from pra.errors import (
     BusyError,
     IntegrityError,
@@ -134,13 +134,17 @@ class Catalog:
         Repeating a commit with the same bytes is harmless.
 
         Raises:
-            IntegrityError: An object or a parent is missing or not what the manifest says, or another
-                manifest has this id.
+            IntegrityError: An object, a parent or a WAL segment is missing or not what the manifest says, or
+                another manifest has this id.
             SignatureError: The manifest is not signed by a key we trust: nobody could restore from it.
         """
         backup_id = manifest.backup_id
         signed = manifests.read(manifest_bytes, self._keyring, target=self.target, backup_id=backup_id)
-        if signed.objects != manifest.objects or signed.parents != manifest.parents:
+        if (signed.objects, signed.parents, signed.physical) != (
+            manifest.objects,
+            manifest.parents,
+            manifest.physical,
+        ):
             raise IntegrityError("the signed manifest is not the one given", op="commit backup")
         for stored in signed.objects:
             with self.open_object(backup_id, stored.name) as source:
@@ -153,6 +157,12 @@ class Catalog:
                 hint="Copy the parents there first, or take a full backup.",
             )
         self._require_listed(signed)
+        if lacking := missing_wal(self.storage, signed):
+            raise IntegrityError(
+                f"{backup_id} needs WAL segment {lacking[0].name}, not in {self.storage.name}",
+                op="commit backup",
+                hint="Run the backup again.",
+            )
         key = manifest_key(self.target, backup_id)
         try:
             self.storage.create(key, manifest_bytes, retain_until=retain_until)

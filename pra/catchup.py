@@ -1,4 +1,4 @@
-"""Catching up: a repository that missed a backup gets it from another one."""
+"""Catching up: a repository that missed a backup gets it from another one, with the WAL it needs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pra import leases
-from pra.errors import IntegrityError, SpaceError
+from pra.errors import IntegrityError, ObjectExists, ObjectMissing, SpaceError, StorageError
+from pra.layout import wal_history_key, wal_segment_key
+from pra.manifest import Manifest, WalSegment
 from pra.model import StoredObject
+from pra.storage.base import Storage
 from pra.storage.pipe import verify_stored
 from pra.timing import Clock
+from pra.wal.archive import read_archive
 
 if TYPE_CHECKING:
     from pra.catalog import Catalog
 
 _CHUNK = 1 << 20
 _SPARE_BYTES = 64 << 20
+_LARGEST_SEGMENT = 2 << 30
 
 
 def copy_backup(
@@ -42,8 +47,69 @@ def copy_backup(
             if not _is_whole(destination, backup_id, stored):
                 _copy_object(source, destination, backup_id, stored, staging, retain_until)
             lease.check()
+        copy_wal(source.storage, destination.storage, manifest, retain_until)
         destination.commit(source.manifest_bytes(backup_id), manifest, retain_until)
     return (*copied, backup_id)
+
+
+def segment_there(storage: Storage, manifest: Manifest, segment: WalSegment) -> str | None:
+    """The key of a WAL segment that a backup needs; None where it is not in this repository.
+
+    Encrypted or not: a streamer may have shipped it under other settings.
+    """
+    system_id = manifest.server.system_identifier
+    for encrypted in (True, False):
+        key = wal_segment_key(manifest.target, system_id, segment.name, segment.sha256, encrypted=encrypted)
+        stat = storage.stat(key)
+        if stat is not None and stat.bytes:
+            return key
+    return None
+
+
+def missing_wal(storage: Storage, manifest: Manifest) -> list[WalSegment]:
+    """The segments without which the backup cannot be restored from this repository."""
+    needed = manifest.physical.wal if manifest.physical is not None else ()
+    return [segment for segment in needed if segment_there(storage, manifest, segment) is None]
+
+
+def copy_wal(
+    source: Storage, destination: Storage, manifest: Manifest, retain_until: datetime | None
+) -> None:
+    """Bring the WAL from a backup's start to its stop, and its timeline's history. Nothing for a logical one.
+
+    Raises:
+        IntegrityError: The source lacks a segment. StorageError: Either repository failed.
+    """
+    for segment in missing_wal(destination, manifest):
+        key = segment_there(source, manifest, segment)
+        if key is None:
+            raise IntegrityError(
+                f"{segment.name}, which {manifest.backup_id} needs, is missing in {source.name}",
+                op="copy backup",
+                hint="Use another repository's copy of this backup.",
+            )
+        _copy_key(source, destination, key, retain_until)
+    if manifest.physical is None or manifest.physical.timeline == 1:
+        return
+    archive = read_archive(source, manifest.target, manifest.server.system_identifier)
+    for timeline, found in archive.histories.items():
+        if timeline <= manifest.physical.timeline:
+            for history in found:
+                key = wal_history_key(manifest.target, archive.system_id, timeline, history.sha256)
+                _copy_key(source, destination, key, retain_until)
+
+
+def _copy_key(source: Storage, destination: Storage, key: str, retain_until: datetime | None) -> None:
+    """The same bytes under the same key, read back. Whoever was first, wins."""
+    try:
+        data = source.read(key, limit=_LARGEST_SEGMENT)
+        destination.create(key, data, retain_until=retain_until)
+    except ObjectExists:
+        return
+    except ObjectMissing:
+        raise IntegrityError(f"{key} is missing in {source.name}", op="copy backup") from None
+    if destination.read(key, limit=_LARGEST_SEGMENT) != data:
+        raise StorageError(f"{key} in {destination.name} reads back differently", op="copy backup")
 
 
 def _copy_object(

@@ -1,4 +1,7 @@
-"""Backup: preflight → take (snapshot, fingerprint ∥ dump) → publish to every repository → read back → expire.
+"""Backup: preflight → take → publish to every repository → read back → expire.
+
+What is taken depends on the engine: a snapshot, dumped and fingerprinted side by side, or a base backup, full
+or incremental, and a fingerprint after it.
 
 `take` fills a bounded spool; one `publish` a repository drains it beside it. When `take` fails for a
 passing reason it is tried again under a new id, and the publishers forget the first one.
@@ -15,18 +18,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pra.disk import disk_errors
-from pra.engines import logical
 from pra.errors import PraError
-from pra.manifest import FingerprintRef, Manifest, TableCount, sign
-from pra.model import PublishResult, new_backup_id
+from pra.manifest import Manifest
+from pra.model import PublishResult
 from pra.procedures import expiry
 from pra.procedures.context import Context, exclusive
-from pra.procedures.preflight import Ready, preflight
+from pra.procedures.preflight import SPOOL_BYTES, Ready, preflight
 from pra.procedures.publishing import catch_up, publish
+from pra.procedures.taking import take
 from pra.storage.spool import Spool
 from pra.timing import Phase
 
-SPOOL_BYTES = 8 << 30
 TAKE_TRIES = 3
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 10.0
@@ -35,7 +37,12 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class BackupReport:
-    """What one run did. ``ok`` only when every repository holds the backup."""
+    """What one run did. ``ok`` only when every repository holds the backup.
+
+    Attributes:
+        parents: The chain that an incremental backup stands upon, its full backup first.
+        full_reason: Why the physical engine took a full one; empty otherwise.
+    """
 
     backup_id: str
     target: str
@@ -49,6 +56,8 @@ class BackupReport:
     warnings: tuple[str, ...] = ()
     caught_up: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    full_reason: str = ""
 
     @property
     def ok(self) -> bool:
@@ -68,81 +77,6 @@ def open_spool(context: Context) -> Spool:
         return Spool(context.folder("spool"), SPOOL_BYTES, list(context.repositories))
 
 
-def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
-    """Read the database into the spool under a new id, and seal the signed manifest there.
-
-    Raises:
-        PraError: Nothing was published; ``transient`` tells whether to call again.
-    """
-    started_at = context.clock()
-    backup_id = new_backup_id(started_at, "full")
-    with disk_errors("open spool", context.state_dir):
-        attempt = spool.open(backup_id)
-    try:
-        with context.timeline.phase("take"):
-            job = logical.Job(
-                server=context.server,
-                tools=ready.tools,
-                depth=context.target.digest,
-                jobs=context.target.jobs,
-                lock_wait=context.target.lock_wait,
-                longest_snapshot=context.target.longest_snapshot,
-                recipients=ready.recipients,
-                work=attempt.work,
-                scope=context.scope,
-                timeline=context.timeline,
-                clock=context.clock,
-                report=context.report,
-            )
-            taken = logical.take(job, attempt)
-        manifest = make_manifest(context, ready, taken, backup_id, started_at)
-        data = sign(manifest, context.signer)
-        attempt.seal(data)
-    except BaseException as error:
-        attempt.abandon(str(error))
-        raise
-    return manifest
-
-
-def make_manifest(
-    context: Context, ready: Ready, taken: logical.Taken, backup_id: str, started_at: datetime
-) -> Manifest:
-    """Describe what was read."""
-    tables = taken.fingerprint.tables
-    gaps = list(ready.gaps)
-    if not taken.passwords and not any("password" in gap for gap in gaps):
-        gaps.append("roles: passwords are not readable by the backup role")
-    return Manifest(
-        target=context.target.name,
-        backup_id=backup_id,
-        engine="logical",
-        kind="full",
-        database=context.server.database,
-        started_at=started_at,
-        taken_at=taken.taken_at,
-        read_finished_at=taken.read_finished_at,
-        finished_at=context.clock(),
-        server=ready.facts,
-        snapshot=taken.snapshot,
-        objects=taken.objects,
-        tables=tuple(TableCount(name=t.identity, rows=t.rows, bytes=t.bytes) for t in tables),
-        fingerprint=FingerprintRef(
-            depth=context.target.digest,
-            sha256=taken.fingerprint_sha256,
-            tables=len(tables),
-            rows=sum(table.rows for table in tables),
-        ),
-        gaps=tuple(gaps),
-        warnings=taken.warnings,
-        extensions=taken.extensions,
-        roles=taken.roles,
-        encryption="age" if ready.recipients else "none",
-        recipients=ready.recipients,
-        tools=f"pg_dump {ready.tools.version}",
-        previous=ready.previous.backup_id if ready.previous is not None else None,
-    )
-
-
 @dataclass
 class Outcome:
     """What became of each repository, and of the house-keeping where the backup arrived."""
@@ -157,15 +91,18 @@ class Outcome:
         return tuple(result.name for result in self.results if result.ok)
 
 
-def run(context: Context, *, accept_new_server: bool = False) -> BackupReport:
+def run(context: Context, *, accept_new_server: bool = False, full: bool = False) -> BackupReport:
     """Drive the whole procedure on threads of this process.
+
+    Args:
+        full: Take a full backup even where an incremental one would do.
 
     Raises:
         PraError: The database could not be read. Failures of single repositories are in the report.
     """
     start = time.monotonic()
     with exclusive(context):
-        ready = preflight(context, accept_new_server=accept_new_server)
+        ready = preflight(context, accept_new_server=accept_new_server, full=full)
         manifest, results = _take_and_publish(context, ready, open_spool(context))
         outcome = _afterwards(context, results)
     return make_report(context, manifest, ready, outcome, time.monotonic() - start)
@@ -253,6 +190,8 @@ def make_report(
         warnings=(*ready.warnings, *manifest.warnings, *outcome.warnings),
         caught_up=tuple(outcome.caught_up),
         expired=tuple(outcome.expired),
+        parents=manifest.parents,
+        full_reason=manifest.physical.full_reason if manifest.physical is not None else "",
     )
 
 

@@ -13,11 +13,15 @@ from pra.manifest import Manifest, ServerFacts
 from pra.postgres import rights
 from pra.postgres.connect import Connection, one_value, postgres_errors
 from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
-from pra.postgres.tools import Tools, find_tools
+from pra.postgres.tools import CLIENT, Tools, find_tools
+from pra.procedures import preflight_physical as physical
+from pra.procedures.choice import Choice
 from pra.procedures.context import Context, recipients, sweep_state
 from pra.settings import rpo_warning
 from pra.timing import format_duration
 
+SPOOL_BYTES = 8 << 30
+"""How much may be sealed and not yet published."""
 SCHEDULE = timedelta(hours=1)
 """How often prefect.yaml starts a backup; what the RPO warning reckons with."""
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -25,7 +29,7 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Ready:
-    """What preflight found out."""
+    """What preflight found out. ``physical`` is None for a logical backup."""
 
     facts: ServerFacts
     tools: Tools
@@ -33,10 +37,15 @@ class Ready:
     gaps: tuple[str, ...]
     warnings: tuple[str, ...]
     recipients: tuple[str, ...]
+    choice: Choice
+    physical: physical.PhysicalReady | None = None
 
 
-def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
+def preflight(context: Context, *, accept_new_server: bool = False, full: bool = False) -> Ready:
     """Find whatever would make the backup fail or be worthless, before production is touched.
+
+    Args:
+        full: Take a full backup even where an incremental one would do.
 
     Raises:
         UsageError: The configuration cannot work; nothing was written.
@@ -55,29 +64,48 @@ def preflight(context: Context, *, accept_new_server: bool = False) -> Ready:
                     op="check server",
                     hint=f"PRA supports {OLDEST_MAJOR} and newer.",
                 )
-            gaps = _gaps(connection)
+            examined = _examined(context, connection)
+            gaps = _gaps(connection, whole_server=examined is not None)
             skew = _skew(context, connection)
-        tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir)
-        previous, unreachable = _previous(context)
-        _check_clock(context, previous)
-        _check_same_server(facts, previous, accept_new_server=accept_new_server)
-        _check_space(context.folder("spool"), facts, previous)
+            if examined is not None:  # where the function is closed to the role, the protocol says it
+                facts = facts.model_copy(update={"system_identifier": examined.identity.system_identifier})
+            needs = CLIENT if examined is None else (*CLIENT, "pg_basebackup")
+            tools = find_tools(facts.version_num // 10000, context.settings.postgres.bindir, needs=needs)
+            readable, unreachable = _readable(context)
+            previous = max(readable, key=lambda each: each.taken_at, default=None)
+            _check_clock(context, previous)
+            _check_same_server(facts, previous, accept_new_server=accept_new_server)
+            choice = Choice("full", context.target.digest)
+            if examined is not None:
+                choice = physical.choose(context, connection, facts, examined, readable, full=full)
+        folder = context.folder("spool")
+        if examined is None:
+            _check_space(folder, facts, previous)
+        else:
+            physical.check_space(folder, examined, choice, SPOOL_BYTES)
         plain = [] if chosen else ["backups are not encrypted: recipients is empty"]
         hopeless = rpo_warning(context.target, SCHEDULE)
-        warnings = [*unreachable, *skew, *plain, *([hopeless] if hopeless else [])]
-        return Ready(facts, tools, previous, gaps, tuple(warnings), chosen)
+        replication = examined.warnings if examined is not None else ()
+        warnings = [*unreachable, *skew, *plain, *([hopeless] if hopeless else []), *replication]
+        return Ready(facts, tools, previous, gaps, tuple(warnings), chosen, choice, examined)
 
 
-def _gaps(connection: Connection) -> tuple[str, ...]:
-    """Blocking gaps raise; silent ones are named in the manifest."""
+def _examined(context: Context, connection: Connection) -> physical.PhysicalReady | None:
+    return physical.examine(context, connection) if context.target.engine == "physical" else None
+
+
+def _gaps(connection: Connection, *, whole_server: bool) -> tuple[str, ...]:
+    """Blocking gaps raise; silent ones are named in the manifest. A base backup has none of those: the server
+    itself sends its files, and the role reads tables for the fingerprint alone.
+    """
     found = rights.gaps(connection)
     rights.require(found, "check rights")
-    return tuple(f"{gap.object}: {gap.what}" for gap in found)
+    return () if whole_server else tuple(f"{gap.object}: {gap.what}" for gap in found)
 
 
-def _previous(context: Context) -> tuple[Manifest | None, list[str]]:
-    """The newest readable backup in any repository, and what could not be read."""
-    newest: Manifest | None = None
+def _readable(context: Context) -> tuple[list[Manifest], list[str]]:
+    """Every readable backup of any repository, each once, and what could not be read."""
+    found: dict[str, Manifest] = {}
     problems: list[str] = []
     for name in context.repositories:
         try:
@@ -86,11 +114,10 @@ def _previous(context: Context) -> tuple[Manifest | None, list[str]]:
             problems.append(f"repository {name}: {error.message}")
             continue
         problems += [f"repository {name}: {e.backup_id}: {e.error}" for e in entries if e.manifest is None]
-        readable = [entry.manifest for entry in entries if entry.manifest is not None]
-        for manifest in readable:
-            if newest is None or manifest.taken_at > newest.taken_at:
-                newest = manifest
-    return newest, problems
+        for entry in entries:
+            if entry.manifest is not None:
+                found.setdefault(entry.backup_id, entry.manifest)
+    return list(found.values()), problems
 
 
 def _skew(context: Context, connection: Connection) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 from pra import ephemeral
 from pra.catalog import Catalog
 from pra.disk import disk_errors
+from pra.engines.basebackup import HISTORY_OBJECT
 from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, RepositoryFull, StorageError
 from pra.leases import hold
 from pra.listing import retention_facts, unread
@@ -20,7 +21,9 @@ from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
 from pra.procedures.expiry import policy
 from pra.retention import gfs_end, plan
-from pra.storage.spool import Abandoned, ObjectReady, Sealed, Spool
+from pra.storage.base import Storage
+from pra.storage.spool import Abandoned, Begun, ObjectReady, Sealed, Spool
+from pra.wal.shipping import sealed_from, ship, ship_history
 
 
 def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
@@ -34,6 +37,8 @@ def publish(context: Context, spool: Spool, repository: str) -> PublishResult:
         with _Publisher(context, repository) as publisher, publisher.making_room():
             for event in spool.follow(repository):
                 match event:
+                    case Begun():
+                        publisher.begin(event.backup_id, event.parents)
                     case ObjectReady():
                         if not context.scope.closed:
                             publisher.put(event.backup_id, event.object, event.path)
@@ -85,18 +90,40 @@ class _Publisher:
             )
         return self._manifest
 
-    def _cover(self, backup_id: str) -> None:
+    @property
+    def storage(self) -> Storage:
+        return self.context.storage(self.repository)
+
+    def _cover(self, backup_id: str, parents: tuple[str, ...] = ()) -> None:
         if self._covered == backup_id:
             return
         self._lease.close()
-        storage, target = self.context.storage(self.repository), self.context.target.name
-        self._lease.enter_context(hold(storage, target, "backup", self.context.clock, covers=[backup_id]))
+        covers = (backup_id, *parents)
+        self._lease.enter_context(
+            hold(self.storage, self.context.target.name, "backup", self.context.clock, covers=covers)
+        )
         self._covered = backup_id
         self._until = retain_until(self.context, self.repository, backup_moment(backup_id))
 
+    def begin(self, backup_id: str, parents: tuple[str, ...]) -> None:
+        """Nobody may remove the parents from now on; those that are missing here are brought first.
+
+        Raises:
+            IntegrityError: No other repository has one of them whole.
+        """
+        self._cover(backup_id, parents)
+        bring(self.context, self.repository, parents)
+
     def put(self, backup_id: str, stored: StoredObject, path: Path) -> None:
         self._cover(backup_id)
-        self.catalog.publish_object(backup_id, stored, path, retain_until=self._until)
+        target = self.context.target.name
+        if segment := sealed_from(path, stored):
+            ship(self.storage, target, segment, retain_until=self._until)
+        elif history := HISTORY_OBJECT.fullmatch(path.name):
+            timeline, data = int(history[2], 16), path.read_bytes()
+            ship_history(self.storage, target, history[1], timeline, data, retain_until=self._until)
+        else:
+            self.catalog.publish_object(backup_id, stored, path, retain_until=self._until)
 
     def commit(self, backup_id: str, data: bytes) -> None:
         self._cover(backup_id)
@@ -123,6 +150,38 @@ class _Publisher:
             self.catalog.delete_backup(backup_id)
         except (StorageError, BusyError):
             return  # locked, in use or unreachable: gc removes it when it may
+
+
+def bring(context: Context, repository: str, parents: Sequence[str]) -> None:
+    """Copy here what an incremental backup stands upon, from whichever other repository has it.
+
+    Raises:
+        IntegrityError: One of them is here no more, and could not be copied.
+        StorageError: This repository does not answer.
+    """
+    missing = [parent for parent in parents if parent not in context.catalog(repository).committed()]
+    if not missing:
+        return
+    root = context.folder("work")
+    reasons: list[str] = []
+    with disk_errors("copy backup", root), ephemeral.ephemeral(root, "copy-") as staging:
+        for other in context.repositories:
+            if missing and other != repository:
+                try:
+                    for parent in list(missing):
+                        until = retain_until(context, repository, backup_moment(parent))
+                        copy = context.catalog(repository).copy_from
+                        copy(context.catalog(other), parent, staging, retain_until=until)
+                        missing.remove(parent)
+                except PraError as error:
+                    reasons.append(f"{other}: {error.message}")
+    if missing:
+        raise IntegrityError(
+            f"the parent {missing[0]} is missing in {repository} and could not be copied "
+            f"({'; '.join(reasons) or 'there is no other repository'})",
+            op=f"publish to {repository}",
+            hint=f"Take a full backup: pra backup {context.target.name} --full",
+        )
 
 
 def retain_until(context: Context, repository: str, taken_at: datetime) -> datetime | None:

@@ -24,11 +24,19 @@ from pra.errors import StorageError, UsageError
 from pra.model import StoredObject
 from pra.storage.spool_runs import make_run, sweep
 
-__all__ = ["Abandoned", "Attempt", "Event", "ObjectReady", "Sealed", "Spool", "sweep"]
+__all__ = ["Abandoned", "Attempt", "Begun", "Event", "ObjectReady", "Sealed", "Spool", "sweep"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,199}")
 _PATIENCE = timedelta(hours=6)
 _TICK = 0.5  # seconds between looks at the clock; an event ends a wait at once
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An attempt that stands upon other backups: these must be there, and stay there, before it is whole."""
+
+    backup_id: str
+    parents: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Sealed:
     manifest: bytes
 
 
-Event = ObjectReady | Abandoned | Sealed
+Event = Begun | ObjectReady | Abandoned | Sealed
 
 
 @dataclass
@@ -161,8 +169,8 @@ class Spool:
 
     # -- producer ------------------------------------------------------------------------------
 
-    def open(self, backup_id: str) -> Attempt:
-        """Begin an attempt.
+    def open(self, backup_id: str, *, parents: Sequence[str] = ()) -> Attempt:
+        """Begin an attempt. Publishers hear of its parents, where it has any, before its first object.
 
         Raises:
             StorageError: The spool is closed, or no publisher is left.
@@ -177,6 +185,10 @@ class Spool:
             folder.mkdir(mode=0o700)
             attempt = Attempt(self, backup_id, folder)
             self._attempts.append(attempt)
+            if parents:
+                for publisher in self._live():
+                    publisher.waiting.append(Begun(backup_id, tuple(parents)))
+                self._progress()
             return attempt
 
     def close(self) -> None:
@@ -241,7 +253,9 @@ class Spool:
         """Take back what nobody has begun to publish."""
         for name, publisher in self._publishers.items():
             for event in list(publisher.waiting):
-                if isinstance(event, ObjectReady) and event.backup_id == attempt.backup_id:
+                if isinstance(event, Begun) and event.backup_id == attempt.backup_id:
+                    publisher.waiting.remove(event)
+                elif isinstance(event, ObjectReady) and event.backup_id == attempt.backup_id:
                     publisher.waiting.remove(event)
                     self._release(name, next(held for held in self._held if held.event is event))
 
