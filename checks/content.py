@@ -35,8 +35,8 @@ def content(db: RestoredDatabase) -> list[CheckResult]:
     in_tables = [d for d in differences if d.object != LARGE_OBJECTS]
     in_objects = [d for d in differences if d.object == LARGE_OBJECTS]
     return [
-        _compared("fingerprint", _tables(db.fingerprint), _tables(observed), in_tables),
-        _compared(
+        compared("fingerprint", tables_of(db.fingerprint), tables_of(observed), in_tables),
+        compared(
             "large-objects",
             number(db.fingerprint.large_objects.count, "object"),
             number(observed.large_objects.count, "object"),
@@ -57,12 +57,14 @@ def only_counts(db: RestoredDatabase) -> str:
     return fp.incomparable(db.fingerprint, replace(db.fingerprint, server_version_num=db.tools.major * 10000))
 
 
-def _tables(fingerprint: fp.Fingerprint) -> str:
+def tables_of(fingerprint: fp.Fingerprint) -> str:
+    """``3 tables, 1,204 rows``."""
     rows = sum(table.rows for table in fingerprint.tables)
     return f"{number(len(fingerprint.tables), 'table')}, {number(rows, 'row')}"
 
 
-def _compared(name: str, expected: str, observed: str, differences: list[fp.Difference]) -> CheckResult:
+def compared(name: str, expected: str, observed: str, differences: list[fp.Difference]) -> CheckResult:
+    """Passed without differences; else failed, naming them."""
     if not differences:
         return CheckResult(name, Status.PASSED, expected, observed)
     lines = [str(difference) for difference in differences]
@@ -90,7 +92,7 @@ def _matviews(db: RestoredDatabase, observed: fp.Fingerprint) -> list[CheckResul
     wrong = [d for d in differences if d.aspect in ("existence", "kind")]
     views = number(len(expected), "view")
     if wrong:
-        return [_compared("materialized-views", views, number(len(seen.matviews), "view"), wrong)]
+        return [compared("materialized-views", views, number(len(seen.matviews), "view"), wrong)]
     return [
         CheckResult(
             "materialized-views",
@@ -107,7 +109,7 @@ def sequences(db: RestoredDatabase) -> CheckResult:
     with connect(db) as connection:
         observed = fp.read_sequences(connection)
     expected = db.fingerprint.sequences
-    return _compared(
+    return compared(
         "sequences",
         f"{number(len(expected), 'sequence')} at or past the recorded values",
         number(len(observed), "sequence"),

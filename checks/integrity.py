@@ -14,7 +14,7 @@ from psycopg import conninfo, sql
 from checks.database import bounded, connect, number
 from pra.errors import ToolError, ToolTimeout
 from pra.model import CheckResult, Status
-from pra.postgres.connect import Connection, postgres_errors
+from pra.postgres.connect import Connection, Server, postgres_errors
 from pra.redact import redact
 from pra.restored import RestoredDatabase
 
@@ -37,18 +37,22 @@ _ENVIRONMENT = {
 def amcheck(db: RestoredDatabase) -> CheckResult:
     """``pg_amcheck`` over every heap and B-tree: order, parents, and that every row is in every index.
 
+    Of a base backup, in every database of the server: they all came along.
+
     ``--install-missing`` puts the extension into the restored database; outside a sandbox it is taken out
     again. ``definitions`` and ``extensions`` know of it.
     """
-    with connect(db) as connection:
-        was_there = _has_amcheck(connection)
-        indexes = _count(connection, "i")
+    servers = _databases(db)
+    without = [server for server in servers if not _has_amcheck(server)]
+    indexes = sum(_count(server, "i") for server in servers)
     findings, code, words = _run_amcheck(db)
-    if not was_there and not db.sandboxed:
-        with connect(db) as connection, postgres_errors("drop extension amcheck"):
+    for server in () if db.sandboxed else without:
+        with server.connect() as connection, postgres_errors("drop extension amcheck"):
             connection.execute("SET session_replication_role = replica")
             connection.execute("DROP EXTENSION IF EXISTS amcheck")
     expected = f"{number(indexes, 'index')} and their tables without corruption"
+    if len(servers) > 1:
+        expected = f"in {len(servers)} databases, {expected}"
     if code not in (0, 2) or (code == 2 and not findings):
         raise ToolError(f"pg_amcheck exited with {code}: {words[:300]}", op="check indexes", stderr=words)
     if not findings:
@@ -74,7 +78,11 @@ def _run_amcheck(db: RestoredDatabase) -> tuple[list[str], int, str]:
         "--no-password",
         f"--jobs={max(db.target.jobs, 2)}",
         # As a connection string: a bare name may look like an option or an address.
-        conninfo.make_conninfo("", dbname=db.server.database),
+        *(
+            ("--all",)
+            if db.recovered is not None
+            else (conninfo.make_conninfo("", dbname=db.server.database),)
+        ),
     ]
     # Exit status 2 means that it found something and said what on stdout, which Scope.run() would drop.
     process = db.scope.start(
@@ -114,17 +122,31 @@ def findings_of(stdout: str) -> list[str]:
     return found
 
 
-def _has_amcheck(connection: Connection) -> bool:
-    row = connection.execute("SELECT FROM pg_catalog.pg_extension WHERE extname = 'amcheck'").fetchone()
+def _databases(db: RestoredDatabase) -> list[Server]:
+    """Where pg_amcheck looks."""
+    if db.recovered is None:
+        return [db.server]
+    with connect(db) as connection:
+        names = connection.execute(
+            "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1"
+        ).fetchall()
+    return [db.server.with_database(name) for (name,) in names]
+
+
+def _has_amcheck(server: Server) -> bool:
+    with server.connect() as connection:
+        row = connection.execute("SELECT FROM pg_catalog.pg_extension WHERE extname = 'amcheck'").fetchone()
     return row is not None
 
 
-def _count(connection: Connection, relkind: str) -> int:
-    row = connection.execute(
-        "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE relkind = %s AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
-        (relkind,),
-    ).fetchone()
+def _count(server: Server, relkind: str) -> int:
+    with server.connect() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE relkind = %s AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
+            (relkind,),
+        ).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from checks import content, continuity, expectations, integrity, service, structure
+from checks import content, continuity, expectations, integrity, recovered, service, structure
 from checks.database import Check, connect
 from pra.errors import PraError
 from pra.model import CheckResult, Status
@@ -34,20 +34,19 @@ def plan(db: RestoredDatabase) -> Plan:
         UsageError: A suite cannot be read.
     """
     checks = [
-        _content(db),
+        *(_of_dump(db) if db.recovered is None else recovered.checks_of(db)),
         Check("foreign-keys", "structure", integrity.foreign_keys),
-        Check("definitions", "structure", structure.definitions, structure.RESULTS),
-        Check("sequences", "content", content.sequences),
-        Check("indexes-valid", "structure", structure.indexes_valid),
-        Check("constraints-validated", "structure", structure.constraints_validated),
-        Check("statistics", "structure", integrity.statistics),
         Check("gaps", "continuity", continuity.gaps),
         Check("warnings", "continuity", continuity.warnings),
     ]
     out = [*continuity.accepted_gaps(db), *_left_out(db)]
+    critical = content.critical_tables
+    if db.recovered is not None:
+        out += recovered.ruled_out(db)
+        critical = recovered.critical_tables
     for check, reason in (
         (Check("amcheck", "structure", integrity.amcheck), _no_amcheck(db)),
-        (Check("critical-tables", "content", content.critical_tables), _no_critical_tables(db)),
+        (Check("critical-tables", "content", critical), _no_critical_tables(db)),
         (Check("continuity", "continuity", continuity.continuity), _no_continuity(db)),
         (Check("service", "service", service.service), _no_service(db)),
         (_rules(db), "" if db.target.suites else "no suites are configured"),
@@ -68,6 +67,18 @@ def plan(db: RestoredDatabase) -> Plan:
 
 # What takes longest starts first, so that it never runs alone at the end.
 _ORDER = {name: i for i, name in enumerate(("fingerprint", "rules", "amcheck", "service", "foreign-keys"))}
+
+
+def _of_dump(db: RestoredDatabase) -> tuple[Check, ...]:
+    """What is asked of a logical restore, which built everything anew."""
+    return (
+        _content(db),
+        Check("definitions", "structure", structure.definitions, structure.RESULTS),
+        Check("sequences", "content", content.sequences),
+        Check("indexes-valid", "structure", structure.indexes_valid),
+        Check("constraints-validated", "structure", structure.constraints_validated),
+        Check("statistics", "structure", integrity.statistics),
+    )
 
 
 def _content(db: RestoredDatabase) -> Check:

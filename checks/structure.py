@@ -35,10 +35,15 @@ def definitions(db: RestoredDatabase) -> list[CheckResult]:
     """Every definition against the recorded one, naming what differs; one reading, four answers."""
     with connect(db) as connection:
         found = ddl.read_all(connection)
-    expected, observed = _recorded(db), _observed(db, found.definitions)
+    return judge(db, found.definitions, found.gaps)
+
+
+def judge(db: RestoredDatabase, found: Sequence[Definition], gaps: Sequence[str]) -> list[CheckResult]:
+    """The four answers about definitions that were read; ``gaps`` names what could not be."""
+    expected, observed = _recorded(db), _observed(db, found)
     version = COLLATION_KIND
     return [
-        _compared("definitions", _except(expected), _except(observed), found.gaps),
+        _compared("definitions", _except(expected), _except(observed), gaps),
         _compared("extensions", ddl.of_kind(expected, EXTENSION_KIND), ddl.of_kind(observed, EXTENSION_KIND)),
         _collations(ddl.of_kind(expected, version), ddl.of_kind(observed, version)),
         _compared("globals", ddl.of_kind(expected, *GLOBAL_KINDS), ddl.of_kind(observed, *GLOBAL_KINDS)),
@@ -171,8 +176,18 @@ def _flags(db: RestoredDatabase, name: str, kind: str, flag: str, query: str) ->
     with connect(db) as connection, postgres_errors(f"look for {kind}s that are not {flag}"):
         connection.execute("SET search_path = ''")
         found = [str(row[0]) for row in connection.execute(query.encode())]
+    return judge_flags(db, name, kind, flag, found)
+
+
+def without_flag(found: Sequence[Definition], kind: str, flag: str) -> list[str]:
+    """Identities of objects whose flag is not set."""
+    return [d.identity for d in ddl.of_kind(found, kind) if json.loads(d.text).get(flag) is False]
+
+
+def judge_flags(db: RestoredDatabase, name: str, kind: str, flag: str, found: Sequence[str]) -> CheckResult:
+    """Those ``found`` without the flag must have lacked it before."""
     facts = ddl.of_kind(db.fingerprint.definitions, kind)
-    before = {d.identity for d in facts if json.loads(d.text).get(flag) is False}
+    before = set(without_flag(facts, kind, flag))
     wrong = [f"{kind} {identity} is not {flag}" for identity in found if identity not in before]
     total = number(len(facts) - len(before), kind)
     expected = f"{total} {flag}"

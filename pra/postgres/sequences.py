@@ -20,7 +20,8 @@ SELECT s.nspname, c.relname, q.seqincrement, q.seqcycle,
            SELECT FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
                 JOIN pg_am AS m ON m.oid = x.relam
            WHERE i.indrelid = t.oid AND i.indkey[0] = a.attnum AND i.indpred IS NULL AND i.indisvalid
-             AND m.amname = 'btree'), false)
+             AND m.amname = 'btree')
+           AND (t.relpersistence <> 'u' OR NOT pg_is_in_recovery()), false)
 FROM pg_class AS c
 JOIN pg_namespace AS s ON s.oid = c.relnamespace
 JOIN pg_sequence AS q ON q.seqrelid = c.oid
@@ -30,6 +31,7 @@ LEFT JOIN pg_class AS t ON t.oid = d.refobjid
 LEFT JOIN pg_namespace AS o ON o.oid = t.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
 WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND s.nspname !~ '^pg_'
+  AND (c.relpersistence <> 'u' OR NOT pg_is_in_recovery())
   AND (NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
                    AND e.deptype = 'e')
        OR EXISTS (SELECT FROM pg_extension AS e WHERE c.oid = ANY (e.extconfig)))
@@ -48,7 +50,7 @@ class _Sequence:
 
 
 def read_sequences(conn: Connection) -> tuple[SequenceValue, ...]:
-    """Every sequence's position, in order of name.
+    """Every sequence's position, in order of name; during recovery without the unlogged ones.
 
     Raises:
         RightsError: The role may not read one of them.

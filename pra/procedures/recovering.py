@@ -15,7 +15,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -305,14 +305,12 @@ def _read(this: Recovery) -> fp.Fingerprint:
     expected = this.assembled.fingerprint
     # Unlogged tables cannot be read during recovery; they come back empty in any case.
     unlogged = _unlogged(this.database)
-    nothing = expected.depth == "none"
-    observed = fp.take(
+    return fp.take(
         lambda: this.database.connect(statement_seconds=0, application="pra compare"),
-        depth="counts" if nothing else expected.depth,
+        depth=expected.depth,
         jobs=max(this.session.context.target.jobs, 2),
-        only=lambda schema, table: not nothing and (schema, table) not in unlogged,
+        only=lambda schema, table: (schema, table) not in unlogged,
     )
-    return replace(observed, depth=expected.depth)
 
 
 def _unlogged(server: Server) -> set[tuple[str, str]]:
