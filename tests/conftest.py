@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fix_pooler",
     "tests.fix_world",
     "tests.fix_physical",
+    "tests.fix_recovery",
     "tests.fix_mutations",
     "tests.fix_operator",
     "tests.fix_record",

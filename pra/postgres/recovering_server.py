@@ -28,7 +28,7 @@ from pra.postgres.connect import Server, postgres_errors
 from pra.postgres.control import read_control
 from pra.postgres.sandbox import INERT, PREFIX, STOP_SECONDS, sweep
 from pra.postgres.tools import Tools, can_traverse, missing_libraries, readable_by
-from pra.postgres.wal import format_lsn, parse_lsn
+from pra.postgres.wal import SEGMENT, format_lsn, parse_lsn, segment_name
 from pra.proc import Account, Process, Scope, can_isolate
 
 STALL_SECONDS = 900.0
@@ -41,6 +41,7 @@ _TOO_LOW = "because of insufficient parameter settings"
 _AT_TARGET = "pausing at the end of recovery"
 _REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")
 _LAST_COMMIT = re.compile(r"last completed transaction was at log time ([-0-9]{10} [0-9:.]+)")
+_ENDED_AT = re.compile(r"desc: (?:COMMIT|ABORT)\S* .*?([-0-9]{10} [0-9:.]+) UTC")
 _OURS = "the database system is"  # what our own asking leaves in the log
 
 COMMON: Mapping[str, str] = {
@@ -108,6 +109,8 @@ class RecoveringServer:
     _since: int = 0
     _lsn: int = 0
     _last_commit: datetime | None = None
+    _look_ahead: bool = True
+    _at_stop: datetime | None = None
 
     @property
     def log(self) -> Path:
@@ -134,12 +137,12 @@ class RecoveringServer:
         """
         self.timeline = timeline
         try:
-            self._recover(target, pause)
+            self._recover_carefully(target, pause)
         except TargetNotReached:
             if not target.settled:
                 raise
             # Nothing was committed between the last transaction and the target: the end is its state.
-            self._recover(LATEST, pause)
+            self._recover_carefully(LATEST, pause)
 
     def advance(self, target: RecoveryTarget, *, pause: bool = True) -> None:
         """From where it is paused on to a later target of the same timeline, by a restart.
@@ -150,17 +153,44 @@ class RecoveringServer:
         self.stop()
         self.start(target, self.timeline, pause=pause)
 
-    def _recover(self, target: RecoveryTarget, pause: bool) -> None:
+    def _recover_carefully(self, target: RecoveryTarget, pause: bool) -> None:
+        try:
+            self._recover(target, pause)
+        except PraError:
+            if self._blocked() is None:
+                raise
+            # PostgreSQL looks ahead in the WAL: what is damaged may lie behind the target.
+            self.stop()
+            self._recover(target, pause, look_ahead=False)
+
+    def _blocked(self) -> PraError | None:
+        try:
+            self.ahead.check()
+        except PraError as error:
+            return None if self.scope.closed else error
+        return None
+
+    def _recover(self, target: RecoveryTarget, pause: bool, *, look_ahead: bool = True) -> None:
+        self._look_ahead = look_ahead
         for _ in range(4):  # the source may have raised its settings while the WAL was written
             self._launch(target, pause)
             if self._wait(target, pause):
+                self._account_for(target)
                 return
             self.stop()
         raise RestoreError(f"hot standby is not possible: {self.last_words()}", op=_OP)
 
+    def _account_for(self, target: RecoveryTarget) -> None:
+        """PostgreSQL leaves the transaction that ends at an inclusive position out of its account."""
+        if target.lsn is None or not target.inclusive:
+            return
+        ended = transaction_end(self.scope, self.tools, self.data / "pg_wal", target.lsn, self.timeline)
+        self._at_stop = ended
+
     def _launch(self, target: RecoveryTarget, pause: bool) -> None:
         # Only a standby waits at the end of the WAL; recovery proper ends there, and promotes.
         self._standby = pause and target.kind == "latest"
+        self._at_stop = None
         for name in ("recovery.signal", "standby.signal", "postmaster.pid"):
             (self.data / name).unlink(missing_ok=True)
         self._write(self.data / ("standby.signal" if self._standby else "recovery.signal"), "")
@@ -200,6 +230,8 @@ class RecoveringServer:
         }
         if target.kind != "latest":
             found["recovery_target_action"] = "pause" if pause else "promote"
+        if not self._look_ahead:
+            found["recovery_prefetch"] = "off"
         if self.tools.major >= 17:
             found["event_triggers"] = "off"  # else one ON login runs at our every connection
         return found
@@ -319,7 +351,7 @@ class RecoveringServer:
     def last_commit(self) -> datetime | None:
         """Commit (or abort) time of the last transaction replayed; None when there was none."""
         self._look()
-        return self._last_commit
+        return self._at_stop or self._last_commit
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -373,6 +405,33 @@ def configuration(settings: Mapping[str, str]) -> str:
     """A ``postgresql.conf``."""
     quoted = {name: value.replace("\\", "\\\\").replace("'", "''") for name, value in settings.items()}
     return "".join(f"{name} = '{value}'\n" for name, value in quoted.items())
+
+
+def transaction_end(scope: Scope, tools: Tools, folder: Path, lsn: int, timeline: int) -> datetime | None:
+    """When the transaction ended whose commit or abort record begins at ``lsn``; None if none does.
+
+    Raises:
+        ToolError: ``pg_waldump`` cannot read that record.
+    """
+    sizes = [path.stat().st_size for path in folder.iterdir() if SEGMENT.fullmatch(path.name)]
+    if not sizes:
+        return None
+    there = [n for n in range(timeline, 0, -1) if (folder / segment_name(n, lsn, sizes[0])).exists()]
+    if not there:
+        return None
+    words = (f"--path={folder}", f"--timeline={there[0]}", f"--start={format_lsn(lsn)}", "--limit=1")
+    done = scope.run(
+        (tools.path("pg_waldump"), *words),
+        op="read WAL",
+        timeout=60,
+        env={**tools.env(), "LC_ALL": "C", "TZ": "UTC"},
+    )
+    match = _ENDED_AT.search(done.stdout)
+    return _utc(match[1]) if match else None
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _where_it_ended(said: str) -> str:

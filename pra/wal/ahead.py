@@ -88,6 +88,7 @@ class WalAhead:
         self._tries: dict[str, int] = {}
         self._failure: BaseException | None = None
         self._closed = False
+        self._wanted = ""
         self._asked = 0
         self._at_end = 0
         self._bytes = 0
@@ -146,9 +147,14 @@ class WalAhead:
         )
 
     def begin(self) -> None:
-        """A server is about to start: what was asked for before counts no more."""
+        """A server is about to start: what was asked for before counts no more, and is tried again."""
         with self._wake:
-            self._at_end = 0
+            self._at_end, self._wanted, self._failure = 0, "", None
+            self._errors.clear()
+            self._tries.clear()
+            self._go.touch()
+            self._own(self._go)
+            self._wake.notify_all()
 
     def check(self) -> None:
         """Raise what kept a segment that the server asked for from being served.
@@ -233,8 +239,6 @@ class WalAhead:
             self._ready.discard(stale)
             (self._wal / stale).unlink(missing_ok=True)
         self._wake.notify_all()
-
-    _wanted = ""
 
     def _in_window(self, name: str) -> bool:
         # The one before stays: the server may be copying it while it has already asked for the next.
