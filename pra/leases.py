@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +27,8 @@ from pra.timing import Clock, from_iso, to_iso, utc_now
 
 SCHEMA = "pra/lease/1"
 TTL = timedelta(minutes=5)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""What a lease that is renewed by hand vouches for before it was ever renewed."""
 _LARGEST = 1 << 16
 _log = logging.getLogger(__name__)
 
@@ -59,15 +61,28 @@ class Lease:
 
     Args:
         ttl: How long it lives without renewal; it is renewed three times as often.
+        nonce: Who holds it. Given by a holder that may find a lease of its own life before, and takes it up
+            again; it must know that nobody else lives under this nonce.
+        by_hand: Only ``renew`` renews it, and what ``renew`` was told last is its ``renewed_at``.
     """
 
     def __init__(
-        self, storage: Storage, key: str, purpose: str, clock: Clock, *, covers: Sequence[str], ttl: timedelta
+        self,
+        storage: Storage,
+        key: str,
+        purpose: str,
+        clock: Clock,
+        *,
+        covers: Sequence[str],
+        ttl: timedelta,
+        nonce: str = "",
+        by_hand: bool = False,
     ) -> None:
         self.key = key
         self._storage, self._clock, self._ttl = storage, clock, ttl
         self._purpose, self._covers = purpose, tuple(covers)
-        self._nonce = secrets.token_hex(8)
+        self._nonce = nonce or secrets.token_hex(8)
+        self._said = NEVER if by_hand else None
         self._data = b""
         self._expires_at = clock()
         self._lost = ""
@@ -78,14 +93,16 @@ class Lease:
         data, expires_at = self._fresh()
         self._acquire(data)
         self._data, self._expires_at = data, expires_at
-        self._thread.start()
+        if self._said is None:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()  # each storage call has its own limit
+        if self._said is None:
+            self._thread.join()  # each storage call has its own limit
         if self._lost:
             return
         try:
@@ -103,13 +120,18 @@ class Lease:
                 f"the lease {self.key} could not be renewed in time", op="hold lease", transient=True
             )
 
-    def renew(self) -> None:
+    def renew(self, at: datetime | None = None) -> None:
         """Extend it by its time to live.
+
+        Args:
+            at: For a lease that is renewed by hand: the moment it vouches for from now on.
 
         Raises:
             BusyError: Somebody else has it by now.
             StorageError: The repository does not answer; the lease lives on until it expires.
         """
+        if at is not None:
+            self._said = at
         data, expires_at = self._fresh()
         try:
             self._storage.replace(self.key, data, previous=self._data)
@@ -126,7 +148,7 @@ class Lease:
             self._storage.create(self.key, data)
         except ObjectExists:
             found = _read(self._storage, self.key, self._clock())
-            if found is not None and found[1]:
+            if found is not None and found[1] and _nonce(found[2]) != self._nonce:
                 raise _busy(found[0]) from None
             try:
                 self._storage.replace(self.key, data, previous=found[2] if found else None)
@@ -136,9 +158,9 @@ class Lease:
     def _adopt(self) -> bool:
         try:
             current = self._storage.read(self.key, limit=_LARGEST)
-            ours = parse(current, what="lease").get("nonce") == self._nonce
-        except (ObjectMissing, IntegrityError):
+        except ObjectMissing:
             return False
+        ours = _nonce(current) == self._nonce
         if ours:
             self._data = current
         return ours
@@ -160,7 +182,7 @@ class Lease:
             "holder": f"{socket.gethostname()}/{os.getpid()}",
             "nonce": self._nonce,
             "covers": list(self._covers),
-            "renewed_at": to_iso(now),
+            "renewed_at": to_iso(self._said or now),
             "expires_at": to_iso(now + self._ttl),
             "ttl_seconds": max(1, round(self._ttl.total_seconds())),
         }
@@ -250,6 +272,13 @@ def _read(storage: Storage, key: str, now: datetime) -> tuple[LeaseInfo, bool, b
     expires_at = info.expires_at or now
     alive = expires_at > now or renewed_at > now or stat.modified + ttl > now
     return info, alive, data
+
+
+def _nonce(data: bytes) -> str:
+    try:
+        return str(parse(data, what="lease").get("nonce", ""))
+    except IntegrityError:
+        return ""
 
 
 def _busy(info: LeaseInfo | None) -> BusyError:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import backup, backups, deploy, housekeeping, keys, locate, restore, signals, verify
+from deployments.cli import backup, backups, deploy, housekeeping, keys, locate, restore, signals, verify, wal
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
 from pra.errors import Interrupted, PraError, UsageError
@@ -38,6 +38,7 @@ app.command("locate")(locate.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")
+app.add_typer(wal.app, name="wal")
 app.command("deploy")(deploy.command)
 
 

@@ -76,12 +76,11 @@ def seal_segment(
     Raises:
         SpaceError, StorageError: ``folder`` cannot be written.
     """
-    if isinstance(data, Path):
-        with disk_errors("read WAL segment", data.parent):
-            data = data.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = folder / f"wal-{system_id}-{segment}-{sha256}.zst{'.age' if recipients else ''}"
-    stored = seal(io.BytesIO(data), path, recipients=recipients, durable=durable)
+    with data.open("rb") if isinstance(data, Path) else io.BytesIO(data) as source:
+        sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+        source.seek(0)
+        path = folder / f"wal-{system_id}-{segment}-{sha256}.zst{'.age' if recipients else ''}"
+        stored = seal(source, path, recipients=recipients, durable=durable)
     return SealedSegment(path, stored, system_id, segment, sha256, bool(recipients))
 
 
@@ -181,7 +180,8 @@ def streamed_until(storage: Storage, target: str, clock: Clock = utc_now) -> dat
         StorageError: The repository does not answer.
     """
     found = leases.look(storage, target, LEASE, clock())
-    return found[0].renewed_at if found else None
+    until = found[0].renewed_at if found else None
+    return None if until == leases.NEVER else until
 
 
 # -- one object ------------------------------------------------------------------------------------
