@@ -9,6 +9,7 @@ from pra.messages import Translate
 from pra.model import CheckResult, Status
 from pra.procedures.backup import BackupReport
 from pra.procedures.judging import VerifyReport
+from pra.procedures.recovered import recovery_sentence
 from pra.timing import Objective, Phase, format_duration
 
 _WRONG = (Status.FAILED, Status.SKIPPED)
@@ -77,6 +78,8 @@ def _proof(report: VerifyReport, _: Translate) -> Iterator[str]:
         [_("Objective"), _("Measured"), _("Target"), _("Kept")],
         [_objective(objective, _) for objective in report.objectives],
     )
+    if report.recovery is not None:
+        yield _cell(recovery_sentence(report.recovery, _))
     yield _table(
         [_("Check"), _("State"), _("Expected"), _("Observed"), _("Why")], [_check(each) for each in ordered]
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 
 from prefect import Task
 from prefect.logging import get_run_logger
 
 from checks import Checks
+from pra.engines.recovery_target import LATEST, RecoveryTarget, parse_target
 from pra.model import CheckResult, Status
-from pra.procedures import judging, session, verify
+from pra.procedures import judging, physical_verify, session, verify
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Choice, Learned, Session
-from tasks.step import Handle, red, step
+from pra.timing import utc_now
+from tasks.step import Handle, discreet, red, step
 from tasks.work import Work
 
 AT_ONCE = 2
@@ -22,6 +25,8 @@ AT_ONCE = 2
 
 
 Chosen = Handle[Choice]
+Restore = Handle[Session]
+Until = RecoveryTarget
 Proof = VerifyReport
 BOTH = "newest and stalest"
 
@@ -34,9 +39,19 @@ def turns(backup: str) -> tuple[str, ...]:
     return ("newest", "stalest") if backup == BOTH else (backup,)
 
 
+def target_of(text: str) -> RecoveryTarget:
+    """What the form's ``to`` says; a time without an offset is UTC.
+
+    Raises:
+        UsageError: It is no target.
+    """
+    with discreet():
+        return parse_target(text, now=utc_now(), zone=UTC) if text else LATEST
+
+
 @step("choose", run_name="choose {which}")
-def choose(work: Work, which: str, repository: str | None) -> Chosen:
-    return Handle(session.choose(work.held, which, repository))
+def choose(work: Work, which: str, repository: str | None, target: RecoveryTarget) -> Chosen:
+    return Handle(verify.choose(work.held, which, repository, target))
 
 
 def is_among(choice: Chosen, proofs: Sequence[Proof]) -> bool:
@@ -50,9 +65,9 @@ def backups(choice: Chosen, proofs: Sequence[Proof]) -> list[str]:
 
 
 @contextmanager
-def restoring(work: Work, choice: Chosen) -> Iterator[Handle[Session]]:
+def restoring(work: Work, choice: Chosen, target: RecoveryTarget) -> Iterator[Handle[Session]]:
     """Folder, sandbox and lease of one verification, gone afterwards."""
-    with session.open_session(work.held, choice.held) as this:
+    with session.open_session(work.held, choice.held, target=target) as this:
         try:
             yield Handle(this)
         except BaseException:
@@ -81,6 +96,12 @@ def read_manifest(this: Handle[Session]) -> None:
     session.read_manifest(this.held)
 
 
+def is_physical(this: Handle[Session]) -> bool:
+    """Whether the backup goes the way of base backups."""
+    with discreet():
+        return verify.is_physical(this.held)
+
+
 # Tried once: a second try would start another server beside the first.
 @step("preflight", retries=0)
 def preflight(this: Handle[Session]) -> None:
@@ -96,6 +117,52 @@ def fetch(this: Handle[Session]) -> None:
 @step("restore", retries=0)
 def restore(this: Handle[Session]) -> None:
     verify.restore(this.held)
+
+
+# --- a base backup
+
+
+@step("plan")
+def plan_recovery(this: Handle[Session]) -> None:
+    physical_verify.plan(this.held)
+
+
+@step("preflight", retries=0)
+def make_ready(this: Handle[Session]) -> None:
+    physical_verify.preflight(this.held)
+
+
+@step("fetch", retries=0)
+def fetch_chain(this: Handle[Session]) -> None:
+    physical_verify.fetch(this.held)
+
+
+@step("recover", retries=0)
+def recover(this: Handle[Session]) -> None:
+    physical_verify.recover(this.held)
+
+
+@step("compare", retries=0)
+def compare(this: Handle[Session]) -> None:
+    physical_verify.compare(this.held)
+
+
+@step("roll on", retries=0)
+def roll_on(this: Handle[Session]) -> None:
+    physical_verify.roll_on(this.held)
+
+
+@step("pages", retries=0)
+def read_pages(this: Handle[Session]) -> Handle[list[CheckResult]]:
+    result = physical_verify.check_pages(this.held)
+    found = Handle([result])
+    return red(found, result.reason) if result.status is Status.FAILED else found
+
+
+def check_pages(this: Handle[Session], results: Handle[list[CheckResult]]) -> Handle[list[CheckResult]]:
+    """Last of all, since the server is stopped for it."""
+    found = read_pages.submit(this).result(raise_on_failure=False)
+    return Handle([*results.held, *found.held])
 
 
 @dataclass(frozen=True)
@@ -115,7 +182,9 @@ def plan_checks(this: Handle[Session]) -> Questions:
     database, checks = this.held.database, Checks()
     assert database is not None
     return Questions(
-        tuple(checks.names(database)), tuple(checks.ruled_out(database)), tuple(checks.required(database))
+        tuple(checks.names(database)),
+        tuple(checks.ruled_out(database)),
+        tuple(verify.required_of(this.held, checks)),
     )
 
 

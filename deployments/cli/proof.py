@@ -11,6 +11,7 @@ from deployments.cli.phases import phases_json, show_phases
 from pra.messages import Translate
 from pra.model import CheckResult, Status
 from pra.procedures.judging import VerifyReport
+from pra.procedures.recovered import recovery_sentence
 from pra.timing import Objective, format_duration
 
 _ORDER = (Status.FAILED, Status.SKIPPED, Status.PASSED, Status.NOT_APPLICABLE)
@@ -27,6 +28,7 @@ def proof_json(done: VerifyReport) -> dict[str, Any]:
         "rpo_seconds": _rounded(done.rpo_seconds),
         "checks": [check.as_json() for check in done.checks],
         "phases": phases_json(done.phases),
+        "recovery": done.recovery.as_json() if done.recovery else None,
         "evidence": done.evidence or None,
     }
 
@@ -47,6 +49,8 @@ def show_proof(out: Output, done: VerifyReport) -> None:
         [_("Objective"), _("Measured"), _("Target"), _("Kept")],
         [_objective(objective, _) for objective in done.objectives],
     )
+    if done.recovery is not None:
+        out.text(escape(recovery_sentence(done.recovery, _)))
     rto = next((each.target_seconds for each in done.objectives if each.name == "RTO"), None)
     show_phases(out, done.phases, rto)
     ordered = sorted(done.checks, key=lambda check: _ORDER.index(check.status))

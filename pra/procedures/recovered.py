@@ -11,6 +11,7 @@ from typing import Any
 
 from pra.engines.cut import Cut, NoCut
 from pra.errors import ToolTimeout
+from pra.messages import Translate
 from pra.model import CheckResult, Status
 from pra.postgres.wal import format_lsn
 from pra.procedures.recovering import Recovery
@@ -130,6 +131,18 @@ def facts_of(this: Recovery) -> RecoveryFacts:
         last_commit=this.last_commit,
         compared_seconds=this.compared_seconds,
     )
+
+
+def recovery_sentence(facts: RecoveryFacts, _: Translate) -> str:
+    """For people: where it was compared, how far recovery came, and what came back last."""
+    reached = "?" if facts.reached is None else format_lsn(facts.reached)
+    last = "-" if facts.last_commit is None else f"{facts.last_commit:%Y-%m-%d %H:%M:%S} UTC"
+    ended = _("Recovered to {reached} on timeline {timeline}, last transaction: {last}.").format(
+        reached=reached, timeline=facts.timeline, last=last
+    )
+    if facts.cut is None:
+        return f"{ended} {_('Not compared: {reason}.').format(reason=facts.uncompared)}"
+    return f"{ended} {_('Compared at {cut}.').format(cut=format_lsn(facts.cut))}"
 
 
 def describe(this: Recovery, *, sandboxed: bool = True) -> RestoredDatabase:
