@@ -106,7 +106,7 @@ def fetch_base(
     fetching = _Fetching(storage, key_of, manifest, scope, setup, report)
     fetching.run(1 if manifest.bytes <= small_bytes else jobs)
     with disk_errors(_OP, directory):
-        _relocate(directory / TABLESPACE_MAP, folders)
+        relocate(directory / TABLESPACE_MAP, folders)
         _put_control(directory)
         if owned is not None:
             for folder in (directory, *folders.values()):
@@ -136,7 +136,7 @@ def _require_places(manifest: Manifest, directory: Path, folders: Mapping[int, P
             )
 
 
-def _relocate(path: Path, folders: Mapping[int, Path]) -> None:
+def relocate(path: Path, folders: Mapping[int, Path]) -> None:
     """Make recovery link each tablespace to where it is now.
 
     A line is the OID, a space and the path, in which a newline, a carriage return and a backslash have a

@@ -100,7 +100,7 @@ def fetch(
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="fetch") as pool:
         for future in [pool.submit(work) for _ in range(jobs)]:
             future.result()
-    return Fetched(directory, _read_fingerprint(directory / FINGERPRINT, manifest), manifest.bytes)
+    return Fetched(directory, read_fingerprint(directory / FINGERPRINT, manifest), manifest.bytes)
 
 
 def _each(waiting: queue.SimpleQueue[StoredObject]) -> Iterator[StoredObject]:
@@ -201,7 +201,8 @@ class _Unpacker:
             raise kind(answer.pop("message"), **answer)
 
 
-def _read_fingerprint(path: Path, manifest: Manifest) -> Fingerprint:
+def read_fingerprint(path: Path, manifest: Manifest) -> Fingerprint:
+    """The fingerprint that came with a backup. Raises IntegrityError when it is not the manifest's."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
