@@ -79,9 +79,9 @@ class World:
             )
 
     def backup(self, **changed: Any) -> BackupReport:
-        accept = changed.pop("accept_new_server", False)
+        accept, full = changed.pop("accept_new_server", False), changed.pop("full", False)
         with self.context(**changed) as context:
-            return backup.run(context, accept_new_server=accept)
+            return backup.run(context, accept_new_server=accept, full=full)
 
     def verify(self, repository: str = "near", which: str = "newest", **changed: Any) -> VerifyReport:
         with self.context(**changed) as context:

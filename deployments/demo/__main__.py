@@ -1,7 +1,8 @@
 """``make demo``: the whole promise on this machine in a few minutes, with nothing but real parts.
 
 A production database of AKIG's shape, a local and an S3 repository, a Prefect server and workers; a backup,
-a proof from the offsite copy, and the same proof failing once one byte of that copy is damaged. Ends with 0
+a proof from the offsite copy, and the same proof failing once one byte of that copy is damaged. Then the
+server is destroyed while its WAL is streamed, and what was committed seconds before comes back. Ends with 0
 only if all went as told.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -28,11 +31,13 @@ from rich.table import Table
 from deployments.demo import stage
 from deployments.supervise import PrefectServer, prefect_server, process_worker
 from pra.errors import PraError
-from pra.proc import Scope
-from pra.timing import format_duration
+from pra.proc import Process, Scope
+from pra.timing import format_duration, to_iso, utc_now
 
 COMMAND_SECONDS = 900
 POOLS = ("backup", "verify")
+TARGET, LIVE = "akig", "akig-live"
+LAST_WORDS = "paid seconds before the disaster"
 
 
 class DemoFailed(Exception):
@@ -46,6 +51,7 @@ class Story:
     console: Console
     environment: Mapping[str, str]
     proof: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Mapping[str, Any] = field(default_factory=dict)
     damage_named: bool = False
 
     @contextmanager
@@ -82,7 +88,7 @@ class Story:
 
 def prove(story: Story, backup_id: str) -> dict[str, Any]:
     """The proof of a backup as the repository's own evidence tells it."""
-    listing = story.pra("backups")
+    listing = story.pra("backups", TARGET)
     found = next((item for item in listing["items"] if item["backup_id"] == backup_id), None)
     if found is None or found["verdict"] != "PASS" or not found["proven_at"]:
         raise DemoFailed(f"the repositories do not say that {backup_id} was proven: {found}")
@@ -107,6 +113,7 @@ def tell(console: Console, home: Path, megabytes: int, keep: bool) -> None:
             deployed = story.pra("deploy")
             said.append(f"{server.ui_url}, {len(deployed['items'])} deployments")
         backup_id = act(story, offsite)
+        disaster(story, scope, home, production)
         finish(story, backup_id)
         if keep:
             console.print(f"\nThe Prefect UI stays up at [bold]{server.ui_url}[/]. Press Ctrl-C to end it.")
@@ -124,8 +131,8 @@ def start_prefect(stack: ExitStack, home: Path, environment: Mapping[str, str]) 
 def act(story: Story, offsite: stage.Offsite) -> str:
     """Backup, proof, damage, proof that fails."""
     with story.step("Backup, as the hourly deployment runs it") as said:
-        run = story.pra("backup", "--flow")
-        newest = story.pra("backups")["items"][0]
+        run = story.pra("backup", TARGET, "--flow")
+        newest = story.pra("backups", TARGET)["items"][0]
         backup_id = str(newest["backup_id"])
         where = " and ".join(newest["repositories"])
         said.append(f"{backup_id}: {newest['bytes'] / 1e6:.0f} MB in {where}")
@@ -134,26 +141,83 @@ def act(story: Story, offsite: stage.Offsite) -> str:
     with story.step(
         "Restore from the offsite copy, proven row by row, as the weekly deployment runs it"
     ) as said:
-        story.pra("verify", "--repository", "offsite", "--flow")
+        story.pra("verify", TARGET, "--repository", "offsite", "--flow")
         prove(story, backup_id)
         said.append("[green]PASS[/]")
     with story.step("The same from the command line, without Prefect") as said:
-        report = story.pra("verify", "--repository", "offsite")
+        report = story.pra("verify", TARGET, "--repository", "offsite")
         said.append(verdict_line(report))
         story.proof = report
     with story.step("One bit of one offsite object flips") as said:
         said.append(damage(offsite, backup_id))
     with story.step("The same proof again") as said:
-        report = story.pra("verify", "--repository", "offsite", expect=1)
+        report = story.pra("verify", TARGET, "--repository", "offsite", expect=1)
         broken = next(check for check in report["checks"] if check["status"] == "failed")
         if report["verdict"] != "FAIL" or DAMAGED not in broken["observed"]:
             raise DemoFailed(f"the damage was not named: {broken}")
         story.damage_named = True
         said.append(f"[red]FAIL[/] as it must: {DAMAGED} is not what was saved")
     with story.step("The local copy still restores") as said:
-        report = story.pra("verify", "--repository", "local")
+        report = story.pra("verify", TARGET, "--repository", "local")
         said.append(verdict_line(report))
     return backup_id
+
+
+def disaster(story: Story, scope: Scope, home: Path, production: stage.Production) -> None:
+    """The physical engine: what was committed seconds before the server was lost comes back."""
+    with story.step("WAL streamed all the time, and a base backup: full, then what changed") as said:
+        streamer = start_streamer(scope, home, story.environment)
+        full = story.pra("backup", LIVE)
+        write(production, "an hour's work")
+        incremental = story.pra("backup", LIVE)
+        if (full["kind"], incremental["kind"]) != ("full", "incremental"):
+            raise DemoFailed(f"not a full and an incremental backup: {full}, {incremental}")
+        said.append(f"{full['bytes'] / 1e6:.0f} MB, then {incremental['bytes'] / 1e6:.1f} MB")
+    with story.step("A payment; seconds later the server and its disk are gone, and the streamer with them"):
+        write(production, LAST_WORDS)
+        time.sleep(SECONDS_BEFORE)
+        at = utc_now()
+        stage.destroy(production)
+        streamer.end(grace=0, first=signal.SIGKILL)
+    with story.step(
+        "Restore into a new place from the offsite copy alone, to the last moment there is"
+    ) as said:
+        place = production.data.parent / "restored"
+        report = story.pra(
+            "restore", LIVE, "--into", str(place), "--to", "latest", "--repository", "offsite",
+            "--disaster-at", to_iso(at),
+        )  # fmt: skip
+        story.recovery = report
+        said.append(verdict_line(report))
+    with story.step("The new server starts, and is asked for that payment") as said:
+        found = read(stage.start_restored(scope, production, place))
+        if found != LAST_WORDS:
+            raise DemoFailed(f"the payment is not there: {found!r}")
+        said.append(f"[green]it is there[/]: {found}")
+
+
+SECONDS_BEFORE = 5
+
+
+def start_streamer(scope: Scope, home: Path, environment: Mapping[str, str]) -> Process:
+    with (home / "streamer.log").open("ab") as log:
+        return scope.start(
+            (sys.executable, "-m", "deployments.cli", "wal", "stream", LIVE),
+            op="start streamer", env={**os.environ, **environment}, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def write(production: stage.Production, words: str) -> None:
+    with psycopg.connect(production.superuser_dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS last_words (at timestamptz DEFAULT now(), words text)")
+        connection.execute("GRANT SELECT ON last_words TO pra_backup")
+        connection.execute("INSERT INTO last_words (words) VALUES (%s)", (words,))
+
+
+def read(dsn: str) -> str:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute("SELECT words FROM last_words ORDER BY at DESC LIMIT 1").fetchone()
+    return str(row[0]) if row else ""
 
 
 DAMAGED = "dump-0001.tar.zst.age"
@@ -184,6 +248,9 @@ def finish(story: Story, backup_id: str) -> None:
         table.add_column(column)
     table.add_row("RTO: back in service after", "30 min", format_duration(rto), _tick(rto <= 1800))
     table.add_row("RPO: at most this much work lost", "1 h", format_duration(rpo), _tick(rpo <= 3600))
+    lost, back = float(story.recovery["rpo_seconds"]), float(story.recovery["rto_seconds"])
+    table.add_row("RPO with WAL: lost in the disaster", "1 h", format_duration(lost), _tick(lost <= 60))
+    table.add_row("RTO of that disaster", "30 min", format_duration(back), _tick(back <= 1800))
     table.add_row("Proof: the restored rows", content["expected"], content["observed"], _tick(equal))
     table.add_row("A damaged copy is noticed", "yes", "yes, and named", _tick(story.damage_named))
     story.console.print()
@@ -192,7 +259,7 @@ def finish(story: Story, backup_id: str) -> None:
         Panel(
             f"Backup {backup_id} was restored from the offsite copy into a throwaway server, compared "
             "with what was saved, timed, and the result signed. Then one bit was flipped, and the proof "
-            "turned red.",
+            "turned red. Then the server was destroyed, and a row written seconds before came back.",
             title="What you saw",
             title_align="left",
         )

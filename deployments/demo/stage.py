@@ -8,8 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+import signal
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +24,8 @@ from pra import keys
 from pra.errors import ToolError, UsageError
 from pra.postgres.rights import least_privilege_sql
 from pra.postgres.sandbox import sandbox_account
-from pra.postgres.tools import SERVER, find_tools, readable_by
-from pra.proc import Scope
+from pra.postgres.tools import SERVER, Tools, find_tools, readable_by
+from pra.proc import Account, Process, Scope
 
 DATABASE = "akig"
 ROLE = "pra_backup"
@@ -49,6 +52,15 @@ repositories    = ["local", "offsite"]
 critical_tables = ["users", "properties", "contracts", "payments", "invoices"]
 suites          = ["akig"]
 
+[targets.akig-live]
+dsn             = "postgresql://{role}@127.0.0.1:{port}/akig"
+engine          = "physical"
+repositories    = ["local", "offsite"]
+critical_tables = ["users", "properties", "contracts", "payments", "invoices"]
+
+[targets.akig-live.physical]
+checkpoint = "fast"
+
 [repositories.local]
 url = "file://{home}/local"
 
@@ -64,12 +76,16 @@ recipients = ["{recipient}"]
 
 @dataclass(frozen=True)
 class Production:
-    """The database that is to be protected."""
+    """The database that is to be protected. ``data``: the directory that a disaster takes away."""
 
     port: int
     superuser_dsn: str
     password: str
     summary: akig.Summary
+    data: Path
+    process: Process
+    tools: Tools
+    account: Account | None
 
 
 @dataclass(frozen=True)
@@ -110,10 +126,7 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
     argv = [tools.path("postgres"), "-D", f"{folder}/data", "-p", str(port), "-k", str(folder)]
     for setting in SERVER_SETTINGS:
         argv += ["-c", setting]
-    with (folder / "log").open("ab") as log:
-        scope.start(
-            argv, op="start production", env=tools.env(), cwd=folder, account=account, stdout=log, stderr=log
-        )
+    process = _start(scope, argv, tools, folder, account)
     dsn = f"host={folder} port={port} user=postgres"
     _wait_for_server(dsn)
     with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
@@ -129,7 +142,31 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
                 sql.Identifier(ROLE), sql.Literal(password)
             )
         )
-    return Production(port, f"{dsn} dbname={DATABASE}", password, summary)
+    return Production(
+        port, f"{dsn} dbname={DATABASE}", password, summary, folder / "data", process, tools, account
+    )
+
+
+def _start(scope: Scope, argv: Sequence[str], tools: Tools, folder: Path, account: Account | None) -> Process:
+    with (folder / "log").open("ab") as log:
+        return scope.start(
+            argv, op="start production", env=tools.env(), cwd=folder, account=account, stdout=log, stderr=log
+        )
+
+
+def destroy(production: Production) -> None:
+    """The disaster: the server is killed at once, and its disk is gone."""
+    production.process.end(grace=0, first=signal.SIGKILL)
+    shutil.rmtree(production.data)
+
+
+def start_restored(scope: Scope, production: Production, data: Path) -> str:
+    """Start a server from a restored data directory, where the old one answered. Returns a DSN."""
+    folder = production.data.parent
+    argv = [production.tools.path("postgres"), "-D", str(data), "-p", str(production.port), "-k", str(folder)]
+    _start(scope, argv, production.tools, folder, production.account)
+    _wait_for_server(f"host={folder} port={production.port} user=postgres")
+    return production.superuser_dsn
 
 
 def _wait_for_server(dsn: str) -> None:
@@ -201,6 +238,7 @@ def write_settings(home: Path, production: Production, offsite: Offsite) -> dict
     secret.touch(mode=0o600)
     secret.write_text(
         f"PRA_TARGETS__AKIG__PASSWORD={production.password}\n"
+        f"PRA_TARGETS__AKIG_LIVE__PASSWORD={production.password}\n"
         f"PRA_REPOSITORIES__OFFSITE__SECRET_ACCESS_KEY={offsite.secret_key}\n"
     )
     return {"PRA_CONFIG": str(home / "pra.toml"), "PRA_STATE_DIR": str(state)}
