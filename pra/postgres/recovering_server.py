@@ -23,7 +23,7 @@ import psycopg
 
 from pra import ephemeral
 from pra.engines.recovery_target import LATEST, RecoveryTarget, settings_of
-from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached
+from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached, ToolError
 from pra.postgres.connect import Server, postgres_errors
 from pra.postgres.control import read_control
 from pra.postgres.sandbox import INERT, PREFIX, STOP_SECONDS, sweep
@@ -420,12 +420,17 @@ def transaction_end(scope: Scope, tools: Tools, folder: Path, lsn: int, timeline
     if not there:
         return None
     words = (f"--path={folder}", f"--timeline={there[0]}", f"--start={format_lsn(lsn)}", "--limit=1")
-    done = scope.run(
-        (tools.path("pg_waldump"), *words),
-        op="read WAL",
-        timeout=60,
-        env={**tools.env(), "LC_ALL": "C", "TZ": "UTC"},
-    )
+    try:
+        done = scope.run(
+            (tools.path("pg_waldump"), *words),
+            op="read WAL",
+            timeout=60,
+            env={**tools.env(), "LC_ALL": "C", "TZ": "UTC"},
+        )
+    except ToolError as error:
+        if "could not find a valid record" not in error.stderr:
+            raise
+        return None  # the empty rest of a segment that was switched early
     match = _ENDED_AT.search(done.stdout)
     return _utc(match[1]) if match else None
 
