@@ -31,7 +31,7 @@ from pra.procedures.context import Context
 from pra.procedures.recovering import Planned, Recovery, choice_of, fetch, open_server, plan_recovery
 from pra.procedures.session import Session, open_session
 from pra.timing import to_iso
-from pra.wal.commits import Commits
+from pra.wal.commits import LISTED, Commits
 
 STEPS = 48
 """Coarse steps over the span; a flip and its opposite between two of them go unnoticed."""
@@ -108,6 +108,7 @@ class _Search:
     asked: int = 0
     problems: set[str] = field(default_factory=set)
     answered: bool = False
+    brought_forward: bool = False
 
     @property
     def base(self) -> Path:
@@ -214,9 +215,9 @@ def _search(this: _Search) -> Located:
     plan = this.planned.plan
     commits = this.commits()
     with this.session.timeline.phase("span"):
-        first, last = _span(this, commits)
+        first, spread = _span(this, commits)
     with this.session.timeline.phase("coarse steps"):
-        samples = _look(this, [first, *_coarse(this, first, last)])
+        samples = _look(this, [first, *(lsn_target(each.lsn) for each in spread)])
     if not this.answered:
         raise UsageError(
             f"the condition could be asked nowhere in the span: {'; '.join(sorted(this.problems))[:300]}",
@@ -239,28 +240,24 @@ def _search(this: _Search) -> Located:
     )
 
 
-def _span(this: _Search, commits: Commits) -> tuple[RecoveryTarget, Ended]:
-    """Where the first question is asked, and the last transaction of the span.
+def _span(this: _Search, commits: Commits) -> tuple[RecoveryTarget, list[Ended]]:
+    """Where the first question is asked, and at which transactions the others are.
 
     Raises:
-        NotFoundError: No transaction was committed in it.
+        NotFoundError: No transaction was committed in the span.
     """
     plan, request = this.planned.plan, this.request
-    begin = None if request.since is None else commits.last(plan.consistent, request.since)
-    last = commits.last(plan.consistent if begin is None else begin.lsn, request.until)
-    if last is None or (begin is not None and last.lsn <= begin.lsn):
+    before = None if request.since is None else commits.last(plan.consistent, request.since)
+    start = plan.consistent if before is None else before.lsn + 1
+    last = commits.last(start, request.until)
+    if last is None:
         raise NotFoundError(
             "no transaction was committed in the span",
             op=_OP,
             hint="Choose another one with --from and --until; pra windows shows what there is.",
         )
-    return IMMEDIATE if begin is None else lsn_target(begin.lsn), last
-
-
-def _coarse(this: _Search, first: RecoveryTarget, last: Ended) -> list[RecoveryTarget]:
-    """Evenly spread over the WAL, not over the hours: steps go where something happened."""
-    begin = first.lsn if first.lsn is not None else this.planned.plan.consistent
-    return [lsn_target(lsn) for lsn in positions(begin, last.lsn, this.request.steps) if lsn > begin]
+    first = IMMEDIATE if before is None else lsn_target(before.lsn)
+    return first, commits.spread(start, last.lsn + 1, request.steps)
 
 
 def _look(this: _Search, targets: Sequence[RecoveryTarget]) -> list[Sample]:
@@ -300,34 +297,52 @@ def _sample(this: _Search, server: RecoveringServer, target: RecoveryTarget, *, 
 
 def _narrow(this: _Search, commits: Commits, flip: Flip) -> tuple[int, Sample, Transaction]:
     """From the interval of the last flip to the transaction that made it."""
-    with this.session.timeline.phase("transactions"):
-        inside = commits.between(flip.before.lsn, flip.after.lsn)
-    if not inside:
-        raise UsageError(
-            "the condition changed between two steps without any transaction in between",
-            op=_OP,
-            hint="It must depend on the database's content alone, not on the clock or on chance.",
-        )
-    states: dict[int, Sample] = {-1: flip.before, len(inside) - 1: flip.after}
-    low, high = -1, len(inside) - 1
     with this.session.timeline.phase("fine steps"):
-        if high - low > 1:
-            _keep(this, flip.before)
-        while high - low > 1:
-            asked = positions(low, high, FAN + 1)[1:-1]
-            found = _look(this, [lsn_target(inside[number].lsn) for number in asked])
-            states.update(zip(asked, found, strict=True))
-            ordered = [low, *asked, high]
-            end = last_end([states[number] for number in ordered])
-            assert end is not None  # it holds at the low end and not at the high one
-            low = next(n for n in reversed(ordered) if states[n] is end.before)
-            high = next(n for n in ordered if states[n] is end.after)
-    ended = inside[high]
-    return len(inside), states[low], Transaction(ended.lsn, ended.xid, ended.at)
+        before = flip.before
+        while commits.segments(flip.before.lsn, flip.after.lsn) > LISTED:
+            inside = commits.spread(flip.before.lsn, flip.after.lsn, FAN)
+            _keep(this, before)
+            found = _look(this, [lsn_target(each.lsn) for each in inside[:-1]])
+            flip = _last_end([flip.before, *found, flip.after])
+        inside = commits.between(flip.before.lsn, flip.after.lsn)
+        if not inside:
+            raise UsageError(
+                "the condition changed between two steps without any transaction in between",
+                op=_OP,
+                hint="It must depend on the database's content alone, not on the clock or on chance.",
+            )
+        if len(inside) > 1:
+            _keep(this, before)
+        held, place = _bisect(this, inside, flip)
+        ended = inside[place]
+        return len(inside), held, Transaction(ended.lsn, ended.xid, ended.at)
+
+
+def _bisect(this: _Search, inside: Sequence[Ended], flip: Flip) -> tuple[Sample, int]:
+    """The last state with which the condition held, and the place of the transaction behind it."""
+    low, high = -1, len(inside) - 1
+    states: dict[int, Sample] = {low: flip.before, high: flip.after}
+    while high - low > 1:
+        asked = positions(low, high, FAN + 1)[1:-1]
+        states.update(zip(asked, _look(this, [lsn_target(inside[n].lsn) for n in asked]), strict=True))
+        ordered = [low, *asked, high]
+        end = _last_end([states[number] for number in ordered])
+        low = next(n for n in reversed(ordered) if states[n] is end.before)
+        high = next(n for n in ordered if states[n] is end.after)
+    return states[low], high
+
+
+def _last_end(samples: Sequence[Sample]) -> Flip:
+    found = last_end(samples)
+    assert found is not None  # it holds at the low end and not at the high one
+    return found
 
 
 def _keep(this: _Search, before: Sample) -> None:
-    """Bring the kept state forward to the one before the flip: from there every finer look is short."""
+    """Bring the kept state forward, once, to the one before the flip: from there every finer look is short."""
+    if this.brought_forward:
+        return
+    this.brought_forward = True
     with open_server(Recovery(this.session, this.planned, this.base)) as server:
         # What begins there is the first record not replayed yet; it may be the one that is looked for.
         server.start(lsn_target(before.lsn, inclusive=False), this.timeline)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pra.disk import disk_errors
 from pra.engines.cut import Ended, read_records
+from pra.engines.flips import positions
 from pra.engines.recovery import RecoveryPlan
 from pra.errors import IntegrityError
 from pra.postgres.tools import Tools
@@ -23,6 +24,9 @@ from pra.proc import Scope
 from pra.storage.base import Storage
 from pra.wal.archive import Archive
 from pra.wal.reading import read_segment
+
+LISTED = 16
+"""Segments whose commits are listed at once: at most about 60,000 in one of 16 MiB."""
 
 
 @dataclass
@@ -48,13 +52,37 @@ class Commits:
         Raises:
             IntegrityError: A segment is missing or not what was archived.
         """
+        return [each for each in self._read(self._names(start, stop)) if start <= each.lsn < stop]
+
+    def _names(self, start: int, stop: int) -> list[str]:
         size = self.plan.segment_bytes
-        names = [
+        return [
             name
             for name in self.plan.wal
             if segment_end(name, size) > start and segment_start(name, size) < stop
         ]
-        return [each for each in self._read(names) if start <= each.lsn < stop]
+
+    def segments(self, start: int, stop: int) -> int:
+        """How many segments hold the bytes from ``start`` up to ``stop``."""
+        return len(self._names(start, stop))
+
+    def spread(self, start: int, stop: int, count: int) -> list[Ended]:
+        """About ``count`` commits, evenly spread from the first to the last in ``between(start, stop)``.
+
+        Evenly by number where the stretch is short enough to be listed, otherwise by segment: a position in
+        between would often be none, in the empty rest of a segment that was switched early.
+        """
+        names = self._names(start, stop)
+        if len(names) <= LISTED:
+            every = self.between(start, stop)
+            return [every[place] for place in positions(0, len(every) - 1, count)] if every else []
+        size, found = self.plan.segment_bytes, {}
+        for place in positions(0, len(names) - 1, count):
+            first = self.first(max(start, segment_start(names[place], size)))
+            if first is not None and first.lsn < stop:
+                found[first.lsn] = first
+        last = self.last(start, stop=stop)
+        return sorted([*found.values(), *([last] if last and last.lsn not in found else [])], key=_position)
 
     def first(self, start: int) -> Ended | None:
         """The first commit from ``start`` on."""
@@ -64,10 +92,10 @@ class Commits:
                 return found[0]
         return None
 
-    def last(self, start: int, until: datetime | None = None) -> Ended | None:
-        """The last commit from ``start`` on whose time is at most ``until``; None when there is none."""
-        size = self.plan.segment_bytes
-        names = [name for name in self.plan.wal if segment_end(name, size) > start]
+    def last(self, start: int, until: datetime | None = None, stop: int | None = None) -> Ended | None:
+        """The last commit from ``start`` on, before ``stop``, of a time up to ``until``; None if none."""
+        size, stop = self.plan.segment_bytes, self.plan.until if stop is None else stop
+        names = self._names(start, stop)
         low, high = 0, len(names)
         while until is not None and low < high:
             middle = (low + high) // 2
@@ -79,7 +107,7 @@ class Commits:
                 low = middle + 1
         # names[low - 1] is the last segment that begins with a commit in time; search back from there.
         for name in reversed(names[:low] if until is not None else names):
-            found = self.between(max(start, segment_start(name, size)), segment_end(name, size))
+            found = self.between(max(start, segment_start(name, size)), min(stop, segment_end(name, size)))
             in_time = [each for each in found if until is None or each.at <= until]
             if in_time:
                 return in_time[-1]
@@ -110,3 +138,7 @@ class Commits:
             )
         data = read_segment(self.storage, entry, self.identities)
         (self.folder / name).write_bytes(data.ljust(self.plan.segment_bytes, b"\0"))
+
+
+def _position(ended: Ended) -> int:
+    return ended.lsn
