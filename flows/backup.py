@@ -21,7 +21,7 @@ THREADS: Any = ThreadPoolTaskRunner()
     persist_result=False,
     **report.HOOKS,
 )
-def backup(target: str, accept_new_server: bool = False) -> Ended:
+def backup(target: str, accept_new_server: bool = False, full: bool = False) -> Ended:
     """Take a backup of one database and publish it to all of its repositories.
 
     Ends as Completed when every repository holds it, Partial when some do, Fail when none does.
@@ -30,11 +30,12 @@ def backup(target: str, accept_new_server: bool = False) -> Ended:
         target: The database: a name below [targets] in pra.toml.
         accept_new_server: The server was rebuilt or restored on purpose, and may differ from the one that
             earlier backups came from.
+        full: Take a full backup where the physical engine would take an incremental one.
     """
     if newer := report.overtaken():
         return report.skipped(newer)
     with work.work_on(target) as this, work.exclusive(this):
-        ready = step.preflight.submit(this, accept_new_server).result()
+        ready = step.preflight.submit(this, accept_new_server, full).result()
         with work.hand_over(this) as spool:
             taking = step.take.submit(this, ready, spool)
             publishing = [step.publish.submit(this, spool, name) for name in step.repositories(this)]

@@ -22,8 +22,8 @@ def repositories(work: Work) -> list[str]:
 
 
 @step("preflight")
-def preflight(work: Work, accept_new_server: bool) -> Handle[Ready]:
-    ready = backup.preflight(work.held, accept_new_server=accept_new_server)
+def preflight(work: Work, accept_new_server: bool, full: bool) -> Handle[Ready]:
+    ready = backup.preflight(work.held, accept_new_server=accept_new_server, full=full)
     for line in (*ready.gaps, *ready.warnings):
         get_run_logger().warning("%s", line)
     return Handle(ready)
@@ -36,6 +36,8 @@ def take(work: Work, ready: Handle[Ready], spool: Handle[Spool]) -> Handle[Manif
     get_run_logger().info(
         "%s: %d objects, %d bytes", manifest.backup_id, len(manifest.objects), manifest.bytes
     )
+    if manifest.physical is not None and manifest.physical.full_reason:
+        get_run_logger().info("a full backup, since %s", manifest.physical.full_reason)
     return Handle(manifest)
 
 

@@ -25,6 +25,9 @@ def command(
     accept_new_server: Annotated[
         bool, typer.Option("--accept-new-server", help="The server was rebuilt or restored on purpose.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Take a full backup where an incremental one would do.")
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Take a backup, publish it to every repository, expire what is due."""
@@ -32,10 +35,11 @@ def command(
     chosen = session.settings.target(target)
     if flow:
         given = {"accept_new_server": True} if accept_new_server else {}
+        given |= {"full": True} if full else {}
         return follow_flow(session.out, f"backup/{chosen.name}", given)
     with alerting(session, "backup", chosen.name), Scope() as scope, session.out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
-        done = backup.run(work, accept_new_server=accept_new_server)
+        done = backup.run(work, accept_new_server=accept_new_server, full=full)
     tell_backup(session, done)
     _show(session.out, done)
     return done.exit_code
@@ -50,6 +54,8 @@ def _show(out: Output, done: backup.BackupReport) -> None:
         "backup_id": done.backup_id,
         "target": done.target,
         "kind": done.kind,
+        "parents": list(done.parents),
+        "full_reason": done.full_reason or None,
         "taken_at": to_iso(done.taken_at),
         "bytes": done.bytes,
         "seconds": round(done.seconds, 3),
@@ -73,6 +79,14 @@ def _show(out: Output, done: backup.BackupReport) -> None:
             duration=format_duration(done.seconds),
         )
     )
+    if done.parents:
+        out.text(
+            _("Incremental, {number} in its chain; it stands upon {full}").format(
+                number=len(done.parents), full=escape(done.parents[0])
+            )
+        )
+    elif done.full_reason:
+        out.text(_("Full, since {reason}").format(reason=escape(done.full_reason)))
     show_phases(out, done.phases)
     rows = [
         [escape(each.name), coloured("ok" if each.ok else "failed"), escape(each.error), escape(each.hint)]

@@ -15,6 +15,8 @@ class BackupRow:
     """One backup across all repositories. What cannot be known is None.
 
     Attributes:
+        engine: ``logical`` or ``physical``.
+        parents: The chain an incremental backup stands upon, its full backup first.
         repositories: Where its manifest is, in the target's order.
         proven_at, verdict: Its latest verification, wherever that read it from.
         error: Why its manifest cannot be trusted, where that is so.
@@ -29,6 +31,8 @@ class BackupRow:
     proven_at: datetime | None
     verdict: str | None
     error: str | None
+    engine: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,4 +92,6 @@ def _row(target: str, copies: dict[str, BackupEntry], proofs: dict[str, tuple[da
         proven_at=proven_at,
         verdict=verdict,
         error="; ".join(errors) or None,
+        engine=manifest.engine if manifest else None,
+        parents=manifest.parents if manifest else (),
     )
