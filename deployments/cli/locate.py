@@ -17,7 +17,7 @@ from pra.postgres.wal import format_lsn
 from pra.proc import Scope
 from pra.procedures import locate
 from pra.procedures.context import Context
-from pra.procedures.locate import Located, Request
+from pra.procedures.locating import STEPS, Located, Request
 from pra.timing import to_iso
 
 WhileOption = Annotated[
@@ -51,7 +51,7 @@ def command(
     since: FromOption = None,
     until: UntilOption = None,
     repository: RepositoryOption = None,
-    steps: StepsOption = locate.STEPS,
+    steps: StepsOption = STEPS,
     timeout: TimeoutOption = 60,
     json: JsonOption = False,
 ) -> int:

@@ -77,10 +77,4 @@ def check_chain_space(chain: Sequence[Manifest], folder: Path) -> None:
     """
     sizes = [sum(stored.plain_bytes for stored in manifest.objects) for manifest in chain]
     needed = sum(sizes) + (max(sizes) if len(chain) > 1 else 0) + _WAL_WINDOW
-    free = shutil.disk_usage(folder).free
-    if free < needed + _RESERVE:
-        raise SpaceError(
-            f"{free >> 20} MiB free where {needed + _RESERVE >> 20} MiB are needed",
-            op="check space for the restore",
-            hint=f"Make room below {folder}, or name another folder in pra.toml.",
-        )
+    check_free(folder, needed)

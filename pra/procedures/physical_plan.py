@@ -10,11 +10,10 @@ from pathlib import Path
 from pra.engines.recovery import RecoveryTarget
 from pra.errors import StorageError
 from pra.manifest import Manifest
-from pra.postgres.tools import SERVER
 from pra.procedures.context import Context
 from pra.procedures.destination import Destination
 from pra.procedures.estimate import Estimate, estimate, measured
-from pra.procedures.recovering import Planned
+from pra.procedures.recovering import PROGRAMS, Planned
 
 
 @dataclass(frozen=True)
@@ -142,4 +141,4 @@ def _sizes(context: Context, repository: str) -> dict[str, int]:
 def needs(planned: Planned) -> tuple[str, ...]:
     """The programs that this recovery will call."""
     combine = ("pg_combinebackup",) if len(planned.plan.chain) > 1 else ()
-    return (*SERVER, "pg_controldata", "pg_waldump", *combine)
+    return (*PROGRAMS, *combine)

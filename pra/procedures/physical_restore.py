@@ -23,7 +23,7 @@ from pra.engines.cut import NoCut
 from pra.errors import UsageError
 from pra.keys import load_identities
 from pra.postgres.tools import find_tools
-from pra.procedures.capacity import check_free
+from pra.procedures.capacity import check_chain_space
 from pra.procedures.context import Context
 from pra.procedures.destination import (
     Destination,
@@ -33,7 +33,7 @@ from pra.procedures.destination import (
     place_tablespaces,
 )
 from pra.procedures.judging import VerifyReport, conclude
-from pra.procedures.physical_plan import Wishes, needs, server_bytes
+from pra.procedures.physical_plan import Wishes, needs
 from pra.procedures.recovered import check_pages, describe
 from pra.procedures.recovering import (
     Planned,
@@ -158,9 +158,7 @@ def preflight(session: Session, planned: Planned, destination: Destination, wish
             session.identities = load_identities(settings.encryption, context.state_dir)
         major = session.manifest.server.version_num // 10000
         session.tools = find_tools(major, settings.postgres.bindir, needs=needs(planned))
-        # What is combined lies beside its parts for a while.
-        members = len(planned.plan.chain)
-        check_free(directory.parent, server_bytes(planned.plan.chain) * (2 if members > 1 else 1))
+        check_chain_space(planned.chain, directory.parent)
         account = owner_of(directory)
         for folder in (directory, *tablespaces.values()):
             if account is not None:

@@ -8,22 +8,16 @@ compared with what the sandbox held.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from pra import ephemeral
 from pra.engines.cut import Cut, NoCut
 from pra.engines.recovery import RecoveryTarget
 from pra.errors import UsageError
-from pra.keys import load_identities
 from pra.model import CheckResult, Status
 from pra.postgres.connect import Server
-from pra.postgres.sandbox import PREFIX, sandbox_root
-from pra.postgres.tools import find_tools
-from pra.procedures.capacity import check_free
+from pra.procedures import physical_verify
 from pra.procedures.context import Context
 from pra.procedures.judging import VerifyReport, conclude
-from pra.procedures.physical_plan import needs, server_bytes
 from pra.procedures.recovering import (
     Planned,
     Recovery,
@@ -33,7 +27,7 @@ from pra.procedures.recovering import (
     recover_to_cut,
     roll_on,
 )
-from pra.procedures.session import Session, open_session
+from pra.procedures.session import open_session
 from pra.procedures.tables import (
     Member,
     check_live,
@@ -85,38 +79,23 @@ def run(context: Context, planned: Planned, server: Server, names: Sequence[str]
     choice = choice_of(planned, context, planned.plan.repository)
     with open_session(context, choice, kind="restore") as session:
         check_live(session.manifest, server, schema)
-        with _sandbox(session, planned) as this:
-            fetch(this)
-            with open_server(this) as box:
-                recover_to_cut(this)
-                source = box.server.with_database(session.manifest.database)
-                with session.timeline.phase("compare"):
-                    results = [_saved(this, source, names)]
-                roll_on(this)
-                with session.timeline.phase("restore"):
-                    members, results[1:] = _copy(this, source, server, names, schema)
+        session.planned = planned
+        physical_verify.preflight(session)
+        this = session.recovery
+        assert this is not None
+        fetch(this)
+        with open_server(this):
+            recover_to_cut(this)
+            with session.timeline.phase("compare"):
+                saved = _saved(this, names)
+            roll_on(this)
+            with session.timeline.phase("restore"):
+                members, restored = _copy(this, server, names, schema)
         extra = {"destination": f"{server.place}, schema {schema}", "tables": [m.identity for m in members]}
-        return conclude(session, results, required=(SAVED, RESTORED), extra=extra), schema
+        return conclude(session, [saved, restored], required=(SAVED, RESTORED), extra=extra), schema
 
 
-@contextmanager
-def _sandbox(session: Session, planned: Planned) -> Iterator[Recovery]:
-    settings, context = session.context.settings, session.context
-    with session.timeline.phase("preflight"):
-        if session.manifest.encryption == "age":
-            session.identities = load_identities(settings.encryption, context.state_dir)
-        major = session.manifest.server.version_num // 10000
-        session.tools = find_tools(major, settings.postgres.bindir, needs=needs(planned))
-        root = sandbox_root(settings.sandbox.dir, context.state_dir)
-        check_free(root, server_bytes(planned.plan.chain) * (2 if len(planned.plan.chain) > 1 else 1))
-        ephemeral.sweep(root, PREFIX)
-    with ephemeral.ephemeral(root, PREFIX) as home:
-        home.chmod(0o711)  # the server's account has to get to its data
-        session.recovery = Recovery(session, planned, home / "data")
-        yield session.recovery
-
-
-def _saved(this: Recovery, source: Server, names: Sequence[str]) -> CheckResult:
+def _saved(this: Recovery, names: Sequence[str]) -> CheckResult:
     """What the sandbox holds at the cut against what was saved."""
     if not isinstance(this.cut, Cut):
         reason = this.cut.reason if isinstance(this.cut, NoCut) else "there is no cut before the target"
@@ -124,19 +103,20 @@ def _saved(this: Recovery, source: Server, names: Sequence[str]) -> CheckResult:
     assert this.assembled is not None
     saved = this.assembled.fingerprint
     try:
-        members = members_of(source, names)
+        members = members_of(this.database, names)
     except UsageError as error:  # made after the backup: nothing was saved of it
         return CheckResult(SAVED, Status.SKIPPED, expected="as they were saved", reason=error.message)
-    return compare(saved, source, members, {m.identity: m.identity for m in members}, SAVED)
+    return compare(saved, this.database, members, {m.identity: m.identity for m in members}, SAVED)
 
 
 def _copy(
-    this: Recovery, source: Server, server: Server, names: Sequence[str], schema: str
-) -> tuple[list[Member], list[CheckResult]]:
+    this: Recovery, server: Server, names: Sequence[str], schema: str
+) -> tuple[list[Member], CheckResult]:
+    source = this.database
     members = members_of(source, names)
     held = digests(source, {member.identity for member in members}, "digest")
     cut_loose(source, members)
     move(source, members, schema)
     copy_out(this.session, source, server, schema)
     moved = {f"{schema}.{member.name}": member.identity for member in members}
-    return members, [compare(held, server, members, moved, RESTORED)]
+    return members, compare(held, server, members, moved, RESTORED)
