@@ -16,8 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pra.postgres.recovering_server import RecoveringServer, open_recovery
 from pra.postgres.sandbox import sandbox_account, sandbox_root
@@ -28,7 +31,7 @@ from pra.storage.local import LocalStorage
 from pra.wal.ahead import LIMIT_BYTES, WalAhead
 from pra.wal.archive import Archive, read_archive
 from pra.wal.shipping import seal_segment, ship, ship_history
-from tests.fix_cluster import Cluster
+from tests.fix_cluster import Cluster, free_port
 from tests.fix_physical import SETTINGS, SUMMARIES, bindir_of
 from tests.fix_record import make_storage
 
@@ -131,6 +134,7 @@ class Recoverable:
         data: Path | None = None,
         archive: Archive | None = None,
         limit_bytes: int = LIMIT_BYTES,
+        durable: bool = False,
     ) -> Iterator[RecoveringServer]:
         account = sandbox_account(None)
         folder = data or self.copy()
@@ -142,8 +146,9 @@ class Recoverable:
             )  # fmt: skip
             root = sandbox_root(None, Path("/tmp"))
             opened = open_recovery(
-                scope, self.source.tools, folder, root=root, account=account, role="postgres", ahead=ahead
-            )
+                scope, self.source.tools, folder, root=root, account=account, role="postgres", ahead=ahead,
+                durable=durable,
+            )  # fmt: skip
             with ahead, opened as server:
                 yield server
 
@@ -157,6 +162,32 @@ class Recoverable:
             for path in (folder, *folder.rglob("*")):
                 shutil.chown(path, account.uid, account.gid)
         return folder
+
+
+@dataclass
+class Standing:
+    """A data directory that is started as anybody would: by ``pg_ctl``, with its own configuration."""
+
+    source: Cluster
+    data: Path
+
+    @contextmanager
+    def started(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        port = free_port()
+        log = self.data.with_suffix(".log")
+        words = ("-D", self.data, "-l", log, "-w", "-o", f"-p {port} -k {self.source.directory}")
+        log.touch()
+        if self.source.account:
+            shutil.chown(log, self.source.account)
+            for path in (self.data, *self.data.rglob("*")):
+                shutil.chown(path, self.source.account)
+        self.source.run("pg_ctl", *words, "start", as_account=True)
+        try:
+            dsn = make_conninfo(host=str(self.source.directory), port=port, dbname="app", user="postgres")
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                yield connection
+        finally:
+            self.source.run("pg_ctl", "-D", self.data, "-w", "-m", "fast", "stop", as_account=True)
 
 
 def count(server: RecoveringServer) -> int:

@@ -215,7 +215,15 @@ class RecoveringServer:
             )
 
     def _settings(self, target: RecoveryTarget, pause: bool) -> dict[str, str]:
-        minimums = read_control(self.scope, self.tools, self.data).minimums
+        control = read_control(self.scope, self.tools, self.data)
+        if control.state == "in production" and not (self.data / "backup_label").exists():
+            # A copy of a running server: PostgreSQL would begin at its last checkpoint, which is too late.
+            raise RestoreError(
+                "backup_label is missing in the data directory: it says where recovery begins",
+                op=_OP,
+                hint="Restore the backup again.",
+            )
+        minimums = control.minimums
         floor = {"max_connections": 60, "max_worker_processes": 8, "max_wal_senders": 4}
         found = {
             **COMMON,

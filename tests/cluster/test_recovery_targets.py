@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from pra.engines import configuration
 from pra.engines.recovery import IMMEDIATE, LATEST, RecoveryTarget, lsn_target, time_target
 from pra.errors import IntegrityError, RestoreError, TargetNotReached
+from pra.postgres.connect import Server
+from pra.postgres.startable import make_startable
 from pra.postgres.wal import parse_lsn, segment_start
 from pra.storage.local import LocalStorage
 from pra.wal.archive import read_archive
 from pra.wal.shipping import seal_segment, ship, ship_partial
 from tests.fix_record import make_storage
-from tests.fix_recovery import Recoverable, Row, count
+from tests.fix_recovery import Recoverable, Row, Standing, count
 
 
 def at(rows: list[Row], number: int) -> Row:
@@ -208,3 +212,42 @@ def test_a_promoted_sandbox_archives_nothing_and_follows_nothing(ten: Recoverabl
     assert sorted(p.name for p in ten.source.archived.iterdir()) == archived
     assert sorted(p for p in ten.storage.root.rglob("*") if p.is_file()) == stored
     assert not (data.parent / "was-run").exists()
+
+
+def test_a_directory_without_its_label_is_not_started(ten: Recoverable) -> None:
+    data = ten.copy()
+    (data / "backup_label").unlink()
+    missing = pytest.raises(RestoreError, match="backup_label is missing in the data directory")
+    with ten.server(data=data) as server, missing:
+        server.start(LATEST, 1)
+
+
+@pytest.mark.parametrize("debian", [False, True], ids=["its own files", "files elsewhere, as on Debian"])
+def test_a_restored_server_starts_by_itself(ten: Recoverable, tmp_path: Path, *, debian: bool) -> None:
+    cluster = ten.source.cluster
+    document = tmp_path / "configuration.json"
+    document.write_text(json.dumps(configuration.read(Server(cluster.dsn())).to_json()))
+    data = ten.copy()
+    if debian:
+        for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+            (data / name).unlink()
+    slot = data / "pg_replslot" / "pra_db"
+    with ten.server(data=data, durable=True) as server:
+        server.start(LATEST, 1, pause=False)
+        server.stop()
+        slot.mkdir()
+        notes = make_startable(data, configuration=document, tools=ten.source.tools)
+    assert "Replication slot pra_db was removed." in notes
+    standing = Standing(ten.source.cluster, data)
+    with standing.started() as connection:
+        shown = {
+            name: connection.execute(f"SHOW {name}").fetchone()
+            for name in ("archive_mode", "restore_command", "max_connections", "fsync", "wal_level")
+        }
+        assert {name: row[0] for name, row in shown.items() if row} == {
+            "archive_mode": "off", "restore_command": "", "max_connections": "60", "fsync": "off",
+            "wal_level": "replica",
+        }  # fmt: skip
+        assert connection.execute("SELECT count(*) FROM numbered").fetchone() == (10,)
+        assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)

@@ -48,7 +48,7 @@ class Shelf:
             self.objects.append(seal(tar_stream(plain, [name]), sealed, recipients=recipients))
             self.storage.put(sealed.name, sealed, sha256=self.objects[-1].sha256)
         # What the document says is another test's business.
-        monkeypatch.setattr(fetching, "_read_fingerprint", lambda path, manifest: None)
+        monkeypatch.setattr(fetching, "read_fingerprint", lambda path, manifest: None)
 
     def path(self, number: int) -> Path:
         return self.storage.root / self.objects[number].name
