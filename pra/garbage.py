@@ -3,7 +3,8 @@
 An orphan is an object whose backup has no manifest. It goes only when everything of that backup has been
 still for longer than the longest backup could run, no live lease covers it, and there is still no manifest
 at the moment of deletion. Ages are measured on the earlier of two clocks, ours and the repository's: a host
-whose clock is a year ahead sees nothing old. Records and WAL are never looked at.
+whose clock is a year ahead sees nothing old. Records and WAL are never looked at, but for unfinished uploads
+of them: what WAL nothing needs any more, retention knows (``pra.wal.retention``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pra.layout import (
     leases_prefix,
     manifest_key,
     split_backup_key,
+    wal_prefix,
 )
 from pra.leases import Lease, LeaseInfo, hold, live, survey
 from pra.storage.base import ObjectStat, Storage, Upload
@@ -162,8 +164,13 @@ def _abort_uploads(
 ) -> GcReport:
     alive = live(storage, target, clock())
     uploads: list[Upload] = []
-    # Of evidence only what never became a record: a write that was cut off.
-    for prefix in (backups_prefix(target), leases_prefix(target), evidence_prefix(target)):
+    # Of evidence and WAL only what never came to be there: a write that was cut off.
+    for prefix in (
+        backups_prefix(target),
+        leases_prefix(target),
+        evidence_prefix(target),
+        wal_prefix(target),
+    ):
         uploads += storage.unfinished(prefix)
     for upload in uploads:
         place = split_backup_key(target, upload.key)

@@ -12,9 +12,11 @@ from deployments.cli.output import Output, size
 from deployments.cli.session import JsonOption, Session, TargetArgument, start
 from pra.errors import PraError
 from pra.garbage import GcReport
+from pra.postgres.wal import format_lsn
 from pra.proc import Scope
 from pra.procedures import expiry
 from pra.procedures.context import Context
+from pra.wal.retention import WalPlan
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
 
@@ -39,6 +41,17 @@ def expire(
             "expire": [{"backup_id": gone.backup_id, "reason": gone.reason} for gone in report.plan.expire],
             "removed": list(report.removed),
             "retained": list(report.retained),
+            "wal": [
+                {
+                    "system_id": each.system_id,
+                    "whole_from": None if each.keep_from is None else format_lsn(each.keep_from),
+                    "keep": each.keep,
+                    "expire": [{"segment": gone.name, "reason": gone.reason} for gone in each.expire],
+                }
+                for each in report.wal
+            ],
+            "wal_removed": len(report.wal_removed),
+            "wal_retained": list(report.wal_retained),
         }
 
     return _everywhere(session, target, "pra/expire/1", dry_run, one)
@@ -102,6 +115,32 @@ def _show_expiry(out: Output, report: expiry.ExpiryReport, *, dry_run: bool) -> 
         ),
     ]
     out.table([_("Backup"), _("Decision"), _("Why")], rows, title=escape(report.repository))
+    for each in report.wal:
+        _show_wal(out, each, dry_run=dry_run)
+    for line in report.wal_retained:
+        out.note(f"warning: {line}")
+
+
+def _show_wal(out: Output, each: WalPlan, *, dry_run: bool) -> None:
+    _ = out.translate
+    whole = "" if each.keep_from is None else format_lsn(each.keep_from)
+    kept = (
+        _("WAL of server {server}: {count} objects kept, {size}, whole from {lsn} on.")
+        if whole
+        else _("WAL of server {server}: {count} objects kept, {size}.")
+    )
+    out.text(kept.format(server=each.system_id, count=each.keep, size=size(each.keep_bytes), lsn=whole))
+    if not each.expire:
+        return
+    gone = (
+        _("{count} WAL objects would go: {first} to {last}.")
+        if dry_run
+        else _("{count} WAL objects removed: {first} to {last}.")
+    )
+    first, last = each.expire[0], each.expire[-1]
+    out.text("  " + gone.format(count=len(each.expire), first=first.name, last=last.name))
+    for reason in sorted({one.reason for one in each.expire}):
+        out.text(f"    {escape(reason)}")
 
 
 def _fate(_: Callable[[str], str], backup_id: str, report: expiry.ExpiryReport, dry_run: bool) -> str:

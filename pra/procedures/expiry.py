@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 from pra.catalog import GcReport
 from pra.errors import BusyError, PraError, StorageError
 from pra.layout import manifest_key
-from pra.leases import hold
-from pra.listing import retention_facts, unread
+from pra.leases import Lease, hold, live
+from pra.listing import BackupEntry, retention_facts, unread
 from pra.model import Verdict
+from pra.postgres.wal import SEGMENT_BYTES
 from pra.procedures.context import Context
+from pra.procedures.wal import segment_sizes, wal_backups
 from pra.retention import Policy, RetentionPlan, plan
+from pra.wal import retention as wal_retention
+from pra.wal.archive import read_archive, systems
+from pra.wal.retention import Doomed, WalPlan
 
 LONGEST_BACKUP = timedelta(hours=24)
 """Longer than any backup runs, its publication included: younger orphans are left alone."""
@@ -25,6 +32,9 @@ class ExpiryReport:
     Attributes:
         retained: Backups that had to stay: locked, in use, or not ours to delete.
         reasons: Why, in the same order.
+        wal: What is to become of the WAL here, by server.
+        wal_removed: The WAL objects that went.
+        wal_retained: Why others could not go yet: an object lock for instance.
     """
 
     repository: str
@@ -32,6 +42,9 @@ class ExpiryReport:
     removed: tuple[str, ...] = ()
     retained: tuple[str, ...] = field(default=())
     reasons: tuple[str, ...] = ()
+    wal: tuple[WalPlan, ...] = ()
+    wal_removed: tuple[Doomed, ...] = ()
+    wal_retained: tuple[str, ...] = ()
 
 
 def policy(context: Context) -> Policy:
@@ -49,38 +62,129 @@ def plan_for(context: Context, repository: str) -> RetentionPlan:
     Raises:
         StorageError: The repository, a manifest, or the evidence of what was proven, could not be read.
     """
-    proofs = context.evidence.proofs(repository, strict=True)
-    proven = [backup_id for backup_id, proof in proofs.items() if proof.verdict == Verdict.PASS]
+    return _plan(context, repository, _entries(context, repository))
+
+
+def _entries(context: Context, repository: str) -> list[BackupEntry]:
     entries = context.catalog(repository).backups()
     for error in unread(entries):
         raise error
-    facts = retention_facts(entries, proven)
-    return plan(facts, policy(context), context.clock())
+    return entries
+
+
+def _plan(context: Context, repository: str, entries: Sequence[BackupEntry]) -> RetentionPlan:
+    proofs = context.evidence.proofs(repository, strict=True)
+    proven = [backup_id for backup_id, proof in proofs.items() if proof.verdict == Verdict.PASS]
+    return plan(retention_facts(entries, proven), policy(context), context.clock())
+
+
+def plan_wal(
+    context: Context,
+    repository: str,
+    entries: Sequence[BackupEntry],
+    kept: Collection[str],
+    now: datetime | None = None,
+) -> tuple[WalPlan, ...]:
+    """Decide what the WAL here is still for, by server; touches nothing.
+
+    Args:
+        kept: Ids of the backups that stay.
+        now: The present, where the repository's clock is known to be behind ours.
+
+    Raises:
+        StorageError: The repository does not answer.
+    """
+    storage, target = context.storage(repository), context.target.name
+    present = now or context.clock()
+    staying = wal_backups([entry for entry in entries if entry.backup_id in kept])
+    alive = live(storage, target, present)
+    backups = [replace(one, in_use=any(each.protects(one.backup_id) for each in alive)) for one in staying]
+    sizes = segment_sizes(entries)
+    return tuple(
+        wal_retention.plan(
+            read_archive(storage, target, system_id),
+            backups,
+            segment_bytes=sizes.get(system_id, SEGMENT_BYTES),
+            window=context.settings.retention.pitr_window,
+            longest_backup=LONGEST_BACKUP,
+            now=present,
+        )
+        for system_id in systems(storage, target)
+    )
 
 
 def expire(context: Context, repository: str, *, dry_run: bool = False) -> ExpiryReport:
-    """Remove what retention no longer keeps, manifest first, and record it.
+    """Remove what retention no longer keeps, manifest first, then WAL that nothing needs; and record it.
 
     Raises:
         StorageError: The repository does not answer. What was removed until then is recorded.
     """
-    decided = plan_for(context, repository)
-    if dry_run or not decided.expire:
-        return ExpiryReport(repository, decided)
+    entries = _entries(context, repository)
+    decided = _plan(context, repository, entries)
+    report = ExpiryReport(repository, decided)
+    if decided.refused:
+        return report
+    staying = {kept.backup_id for kept in decided.keep}
+    wal = plan_wal(context, repository, entries, staying)
+    if dry_run or not (decided.expire or any(one.expire for one in wal)):
+        return replace(report, wal=wal)
     removed: list[str] = []
     retained: dict[str, str] = {}
+    swept = _Swept()
     try:
-        with hold(context.storage(repository), context.target.name, "expire", context.clock):
+        with hold(context.storage(repository), context.target.name, "expire", context.clock) as lease:
             for expired in decided.expire:
                 reason = _remove(context, repository, expired.backup_id, removed)
                 if reason:
                     retained[expired.backup_id] = reason
+            written = context.storage(repository).stat(lease.key)
+            present = min(context.clock(), written.modified) if written else context.clock()
+            wal = plan_wal(context, repository, entries, staying | set(retained), present)
+            _remove_wal(context, repository, wal, swept, lease)
     finally:
-        if removed:
-            context.evidence.append(
-                "expiry", {"repository": repository, "removed": removed, "reason": "retention"}
-            )
-    return ExpiryReport(repository, decided, tuple(removed), tuple(retained), tuple(retained.values()))
+        if removed or swept.removed:
+            context.evidence.append("expiry", _record(repository, removed, swept.removed))
+    return ExpiryReport(
+        repository,
+        decided,
+        tuple(removed),
+        tuple(retained),
+        tuple(retained.values()),
+        wal,
+        tuple(swept.removed),
+        tuple(swept.retained),
+    )
+
+
+@dataclass
+class _Swept:
+    removed: list[Doomed] = field(default_factory=list)
+    retained: list[str] = field(default_factory=list)
+
+
+def _remove_wal(
+    context: Context, repository: str, plans: Sequence[WalPlan], swept: _Swept, lease: Lease
+) -> None:
+    """Oldest first, so that what a kill leaves is whole from some point on."""
+    storage = context.storage(repository)
+    for doomed in (one for each in plans for one in each.expire):
+        lease.check()
+        try:
+            storage.delete(doomed.key)
+        except StorageError as error:
+            if error.transient:
+                raise
+            swept.retained.append(f"{doomed.name}: {error.message}")
+        else:
+            swept.removed.append(doomed)
+
+
+def _record(repository: str, removed: list[str], wal: Sequence[Doomed]) -> dict[str, Any]:
+    record: dict[str, Any] = {"repository": repository, "removed": removed, "reason": "retention"}
+    if wal:
+        size = sum(one.bytes for one in wal)
+        record["wal"] = {"objects": len(wal), "bytes": size, "first": wal[0].name, "last": wal[-1].name}
+    return record
 
 
 def _remove(context: Context, repository: str, backup_id: str, removed: list[str]) -> str:

@@ -145,7 +145,7 @@ class Receiver:
                 hint="If it was rebuilt on purpose, start the streamer again; otherwise correct the DSN.",
             )
         self._prepare(seen, identity)
-        env = self._server.tool_env() | {"PGAPPNAME": f"pra wal {self._slot}"}
+        env = self._tools.env() | self._server.tool_env() | {"PGAPPNAME": f"pra wal {self._slot}"}
         self._process = self._scope.start(
             receive_argv(self._tools, self._server, folder=str(self._spool.received), slot=self._slot),
             op="stream WAL",

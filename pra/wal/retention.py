@@ -4,7 +4,9 @@ The rule, for each server (system identifier) by itself:
 
 1. WAL is kept **whole** from the start of the newest backup that is older than ``pitr_window``, so that every
    moment of the window can be recovered; from the oldest backup's start where none is older. A backup in the
-   window whose start lies further back (a server that was put back to an earlier point) moves it there.
+   window whose start lies further back (a server that was put back to an earlier point) moves it there, and
+   so does one that somebody is reading now. The window reaches back from the newest backup, or from now if
+   that is earlier: neither silence nor a clock that ran ahead moves anything out.
 2. Before that only what a kept backup names (``physical.wal``) is kept, by its contents.
 3. A backup whose manifest cannot be read may need anything from the readable backup before it on; where
    there is none, everything.
@@ -34,6 +36,7 @@ class WalBackup:
         start: Position at which recovery from it begins.
         wal: ``(segment, sha256)`` without which it cannot be restored.
         readable: Its manifest could be read.
+        in_use: A lease covers it: somebody restores from it, or builds upon it.
     """
 
     backup_id: str
@@ -42,6 +45,7 @@ class WalBackup:
     start: int = 0
     wal: tuple[tuple[str, str], ...] = ()
     readable: bool = True
+    in_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,24 @@ def kept_whole_from(
     Example: backups at 1, 3 and 9 days of age and a window of 7 days: from the start of the one of 9 days.
     """
     readable = [backup for backup in backups if backup.readable]
-    horizon = now - window
+    horizon = min([now, *sorted(backup.taken_at for backup in readable)[-1:]]) - window
     for backup in backups:
         if not backup.readable:
             horizon = min(horizon, backup.taken_at)
     older = [backup for backup in readable if backup.taken_at <= horizon]
-    anchor = max(older, key=lambda b: (b.taken_at, b.backup_id), default=None)
+    anchor = max(older, key=_age, default=None)
     if anchor is None and any(not backup.readable for backup in backups):
         return 0
     needed = [
         backup.start
         for backup in readable
-        if backup.system_id == system_id
-        and (anchor is None or (backup.taken_at, backup.backup_id) >= (anchor.taken_at, anchor.backup_id))
+        if backup.system_id == system_id and (backup.in_use or anchor is None or _age(backup) >= _age(anchor))
     ]
     return min(needed, default=None)
+
+
+def _age(backup: WalBackup) -> tuple[datetime, str]:
+    return backup.taken_at, backup.backup_id
 
 
 def plan(
