@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fix_physical",
     "tests.fix_recovery",
     "tests.fix_mutations",
+    "tests.fix_physical_mutations",
     "tests.fix_operator",
     "tests.fix_record",
     "tests.fix_akig",
