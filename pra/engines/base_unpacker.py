@@ -221,7 +221,7 @@ def main() -> int:
     channel = Channel(socket.socket(fileno=os.dup(sys.stdin.fileno())))
     if (heard := channel.hear()) is None:
         return 0
-    setup = heard[0]
+    setup = heard.document
     places = Places(
         Path(setup["directory"]),
         Path(setup["extras"]),
@@ -230,14 +230,13 @@ def main() -> int:
     )
     unpacker = Unpacker(places, setup["identities"])
     while (heard := channel.hear()) is not None:
-        document, fd = heard
-        if fd is None:
+        if heard.fd is None:
             return 1
         answer: dict[str, object] = {}
-        stored = StoredObject(**document["object"])
-        with io.BufferedReader(_Input(fd, stored.name), _CHUNK) as raw:
+        stored = StoredObject(**heard.document["object"])
+        with io.BufferedReader(_Input(heard.fd, stored.name), _CHUNK) as raw:
             try:
-                unpacker.receive(cast(BinaryIO, raw), stored, document["volume"])
+                unpacker.receive(cast(BinaryIO, raw), stored, heard.document["volume"])
             except PraError as error:
                 answer = {"error": error_document(error)}
         channel.say(answer)

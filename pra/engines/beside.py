@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Buffer, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,44 +27,67 @@ from pra.errors import PraError, ToolError
 from pra.proc import Scope
 
 Document = Mapping[str, Any]
-_ROOM = 1 << 16
+_ROOM = 1 << 18
 _MAX_FDS = 16
+# glibc gives large blocks back to the kernel at once and faults them in anew for the next one.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A document, the descriptor that came with it (the hearer's to close), and the bytes after it."""
+
+    document: dict[str, Any]
+    fd: int | None = None
+    data: bytes = b""
 
 
 class Channel:
-    """JSON documents, each with a descriptor or without, over a stream socket. Reading is for one thread."""
+    """JSON documents, some with a descriptor or bytes, over a stream socket. Hearing is for one thread."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
-        self._buffer = b""
+        self._buffer = bytearray()
         self._fds: deque[int] = deque()
 
-    def say(self, document: Document, fd: int | None = None) -> None:
-        """Send a document and, with it, a descriptor, which stays the caller's to close.
+    def say(self, document: Document, fd: int | None = None, data: Buffer | None = None) -> None:
+        """Send a document and, with it, a descriptor, which stays the caller's to close, or bytes.
 
         Raises:
             OSError: The other end has gone.
         """
-        data = json.dumps({**document, "_fd": fd is not None}).encode() + b"\n"
+        size = 0 if data is None else len(memoryview(data))
+        line = json.dumps({**document, "_fd": fd is not None, "_bytes": size}).encode() + b"\n"
         with self._lock:
-            sent = socket.send_fds(self._sock, [data], [] if fd is None else [fd])
-            self._sock.sendall(data[sent:])
+            sent = socket.send_fds(self._sock, [line], [] if fd is None else [fd])
+            self._sock.sendall(line[sent:])
+            if data is not None:
+                self._sock.sendall(data)
 
-    def hear(self) -> tuple[dict[str, Any], int | None] | None:
-        """The next document and its descriptor, the caller's to close; None: the other end has gone."""
-        while b"\n" not in self._buffer:
-            try:
-                data, fds, _, _ = socket.recv_fds(self._sock, _ROOM, _MAX_FDS)
-            except OSError:  # reset, or closed under us by close()
+    def hear(self) -> Heard | None:
+        """The next one; None when the other end has gone."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if not self._receive():
                 return None
-            self._fds += fds
-            if not data:
+        document = json.loads(self._buffer[:end])
+        del self._buffer[: end + 1]
+        size = document.pop("_bytes")
+        while len(self._buffer) < size:
+            if not self._receive():
                 return None
-            self._buffer += data
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        document = json.loads(line)
-        return document, self._fds.popleft() if document.pop("_fd") else None
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return Heard(document, self._fds.popleft() if document.pop("_fd") else None, data)
+
+    def _receive(self) -> bool:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, _ROOM, _MAX_FDS)
+        except OSError:  # reset, or closed under us by close()
+            return False
+        self._fds += fds
+        self._buffer += data
+        return bool(data)
 
     def close(self) -> None:
         # Closing alone would not wake a thread that is reading.
@@ -85,7 +109,7 @@ class Beside:
             self._process = scope.start(
                 (sys.executable, "-m", module),
                 op=op,
-                env={"PYTHONPATH": str(Path(__file__).parents[2])},
+                env={"PYTHONPATH": str(Path(__file__).parents[2]), **_MEMORY},
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 secrets=secrets,
@@ -104,20 +128,19 @@ class Beside:
         except OSError:
             raise self.gone() from None
 
-    def hear(self) -> dict[str, Any]:
-        """Its next answer.
+    def hear(self) -> Heard:
+        """What it says next.
 
         Raises:
             ToolError: It ended, or the scope was closed.
-            PraError: The answer is an error: as it was raised over there.
+            PraError: It says an error: as it was raised over there.
         """
         heard = self._channel.hear()
         if heard is None:
             raise self.gone()
-        answer = heard[0]
-        if (failure := answer.get("error")) is not None:
+        if (failure := heard.document.get("error")) is not None:
             raise error_from(failure)
-        return answer
+        return heard
 
     def gone(self) -> PraError:
         """Why nobody answers any more."""

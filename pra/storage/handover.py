@@ -19,14 +19,14 @@ class Handover:
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self._failure: BaseException | None = None
         self._stopped = False
         self._rest = memoryview(b"")
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, chunk: bytes | bytearray) -> None:
         """Hand over a chunk; waits while the taker is behind.
 
         Raises:
@@ -73,7 +73,7 @@ class Handover:
         piece, self._rest = self._rest[:size], self._rest[size:]
         return bytes(piece)
 
-    def _next(self) -> bytes:
+    def _next(self) -> bytes | bytearray:
         with self._changed:
             self._changed.wait_for(lambda: self._chunks or self._ended)
             if self._failure is not None:

@@ -14,6 +14,7 @@ import zstandard
 
 from pra.errors import DecryptError, IntegrityError, PraError, SettingsError
 from pra.model import StoredObject
+from pra.storage import age
 from pra.storage.handover import Handover, Stopped
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 _DEPTH = 4
-_AGE_MAGIC = b"age-encryption.org/v1\n"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Above this size a key that does not fit is reported without reading on to see whether the bytes are whole.
 _DIAGNOSE_BYTES = 1 << 30
@@ -44,10 +44,13 @@ def unseal(source: BinaryIO, expected: StoredObject, *, identities: Sequence[str
         DecryptError: While reading: they are, and no identity opens them.
         StorageError: While reading: the source failed.
     """
-    keys = [_identity(text) for text in identities]
+    for text in identities:
+        _check_identity(text)
     queue = Handover(_DEPTH)
     stored = _Stored(source, expected)
-    thread = threading.Thread(target=_unseal_into, args=(queue, stored, keys), name="unseal", daemon=True)
+    thread = threading.Thread(
+        target=_unseal_into, args=(queue, stored, identities), name="unseal", daemon=True
+    )
     thread.start()
     try:
         with io.BufferedReader(_Plaintext(queue, expected), CHUNK) as plaintext:
@@ -76,7 +79,6 @@ class _Stored:
 
     def __init__(self, source: BinaryIO, expected: StoredObject) -> None:
         self.expected = expected
-        self.failure: BaseException | None = None
         self._source = source
         self._hash = hashlib.sha256()
         self._count = 0
@@ -88,9 +90,11 @@ class _Stored:
         return bytes(self._ahead[:size])
 
     def read(self, size: int = CHUNK) -> bytes:
-        # age asks for 8 KiB at a time; a hash and a system call for each would cost more.
         if not self._ahead:
-            self._ahead = memoryview(self._read())
+            data = self._read()
+            if len(data) <= size:
+                return data
+            self._ahead = memoryview(data)
         piece, self._ahead = self._ahead[:size], self._ahead[size:]
         return bytes(piece)
 
@@ -98,11 +102,7 @@ class _Stored:
         # One byte too many is damage enough: what goes on for ever is not read for ever.
         if self._count > self.expected.bytes:
             return b""
-        try:
-            piece = self._source.read(CHUNK)
-        except BaseException as error:
-            self.failure = error  # pyrage would turn it into text
-            raise
+        piece = self._source.read(CHUNK)
         self._hash.update(piece)
         self._count += len(piece)
         return piece
@@ -117,10 +117,10 @@ class _Stored:
         )
 
 
-def _unseal_into(queue: Handover, stored: _Stored, keys: list[pyrage.x25519.Identity]) -> None:
+def _unseal_into(queue: Handover, stored: _Stored, identities: Sequence[str]) -> None:
     """Decrypt into ``queue``; it ends only if the stored bytes are those expected."""
     try:
-        refusal = _decrypt_into(queue, stored, keys)
+        refusal = _decrypt_into(queue, stored, identities)
         if refusal is None or stored.expected.bytes <= _DIAGNOSE_BYTES:
             stored.drain()
             stored.compare()
@@ -133,53 +133,27 @@ def _unseal_into(queue: Handover, stored: _Stored, keys: list[pyrage.x25519.Iden
         queue.fail(error)
 
 
-def _decrypt_into(queue: Handover, stored: _Stored, keys: list[pyrage.x25519.Identity]) -> PraError | None:
+def _decrypt_into(queue: Handover, stored: _Stored, identities: Sequence[str]) -> PraError | None:
     """The reason why the stored bytes cannot be opened, or None."""
     name = stored.expected.name
-    if not stored.peek(len(_AGE_MAGIC)).startswith(_AGE_MAGIC):
+    if not stored.peek(len(age.MAGIC)).startswith(age.MAGIC):
         if not stored.peek(len(_ZSTD_MAGIC)).startswith(_ZSTD_MAGIC):
             return IntegrityError(f"{name} is neither an age file nor a zstd frame", op="unseal")
         while piece := stored.read():
             queue.put(piece)
         return None
-    if not keys:
+    if not identities:
         return DecryptError(f"{name} is encrypted and there is no age identity", op="unseal", hint=_KEY_HINT)
-    taker = _Taker(queue)
     try:
-        pyrage.decrypt_io(stored, taker, keys)
-    except (pyrage.DecryptError, OSError) as error:
-        if taker.stopped:
-            raise Stopped from None
-        if stored.failure is not None:
-            raise stored.failure from None
-        if "matching keys" in str(error):
-            return DecryptError(f"no age identity given here opens {name}", op="unseal", hint=_KEY_HINT)
-        return DecryptError(f"{name} cannot be decrypted: {str(error).splitlines()[0].lower()}", op="unseal")
-    taker.flush()
+        decryptor = age.Decryptor(age.open_header(stored.read, identities))
+        while piece := stored.read():
+            queue.put(decryptor.update(piece))
+        queue.put(decryptor.finish())
+    except age.NoKey:
+        return DecryptError(f"no age identity given here opens {name}", op="unseal", hint=_KEY_HINT)
+    except age.AgeError as error:
+        return DecryptError(f"{name} cannot be decrypted: {error}", op="unseal")
     return None
-
-
-class _Taker:
-    """What age writes the plaintext to, 8 KiB at a time; handed over in larger chunks."""
-
-    def __init__(self, queue: Handover) -> None:
-        self.stopped = False
-        self._queue = queue
-        self._gathered = bytearray()
-
-    def write(self, piece: bytes) -> int:
-        self._gathered += piece
-        if len(self._gathered) >= CHUNK:
-            self.flush()
-        return len(piece)
-
-    def flush(self) -> None:
-        chunk, self._gathered = bytes(self._gathered), bytearray()
-        try:
-            self._queue.put(chunk)
-        except Stopped:
-            self.stopped = True  # pyrage would turn it into text
-            raise
 
 
 class _Plaintext(io.RawIOBase):
@@ -188,7 +162,9 @@ class _Plaintext(io.RawIOBase):
     def __init__(self, queue: Handover, expected: StoredObject) -> None:
         self._queue = queue
         self._expected = expected
-        self._reader = zstandard.ZstdDecompressor().stream_reader(cast("BinaryIO", queue), read_size=CHUNK)
+        self._reader = zstandard.ZstdDecompressor().stream_reader(
+            cast("BinaryIO", queue), read_size=CHUNK, read_across_frames=True
+        )
         self._hash = hashlib.sha256()
         self._count = 0
         self._now = memoryview(b"")
@@ -266,9 +242,9 @@ def _compare(what: str, name: str, size: int, sha256: str, count: int, digest: h
         )
 
 
-def _identity(text: str) -> pyrage.x25519.Identity:
+def _check_identity(text: str) -> None:
     try:
-        return pyrage.x25519.Identity.from_str(text.strip())
+        pyrage.x25519.Identity.from_str(text.strip())
     except pyrage.IdentityError:
         raise SettingsError(
             "an age identity cannot be read",
