@@ -213,20 +213,28 @@ def a_place() -> Iterator[Path]:
 @contextmanager
 def a_source(place: Path, major: int = 18, settings: str = "") -> Iterator[Source]:
     """A server that archives, database ``app`` with an empty table ``numbered``, and a base backup of it."""
-    summaries = SUMMARIES if major >= 17 else ""
-    cluster = Cluster(bindir_of(major), settings=SETTINGS + summaries + settings)
-    try:
+    with a_cluster(major, settings) as cluster:
         archive = cluster.directory / "archive"
         archive.mkdir()
         if cluster.account:
             shutil.chown(archive, cluster.account)
         cluster.configure(f"archive_mode = on\narchive_command = 'cp %p {archive}/%f'\n")
-        cluster.start()
+        cluster.restart()
         cluster.createdb("app")
         cluster.execute("app", "CREATE TABLE numbered (id int PRIMARY KEY)")
         source = Source(cluster, place, place / "base")
         source.base_backup(source.base)
         yield source
+
+
+@contextmanager
+def a_cluster(major: int = 18, settings: str = "") -> Iterator[Cluster]:
+    """A running server fit for base backups; as the fixture ``make_physical``, for longer lives."""
+    summaries = SUMMARIES if major >= 17 else ""
+    cluster = Cluster(bindir_of(major), settings=SETTINGS + summaries + settings)
+    try:
+        cluster.start()
+        yield cluster
     finally:
         cluster.remove()
 

@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pra.disk import disk_errors
@@ -103,7 +104,7 @@ def assemble(
         data,
         read_fingerprint(member.extras / FINGERPRINT, plan.manifest),
         configuration if configuration.exists() else None,
-        making.read,
+        sum(making.done.values()),
         places,
     )
 
@@ -121,14 +122,17 @@ class _Making:
     jobs: int
     account: Account | None
     report: Report
-    read: int = 0
+    done: dict[int, int] = field(default_factory=dict)
 
-    def fetch(self, number: int, directory: Path, tablespaces: Mapping[int, Path]) -> BaseFiles:
+    def fetch(
+        self, number: int, directory: Path, tablespaces: Mapping[int, Path], *, jobs: int | None = None
+    ) -> BaseFiles:
         """One member, verified, its label compared with what its manifest says."""
-        manifest, before = self.plan.chain[number], self.read
+        manifest = self.plan.chain[number]
 
         def tell(phase: str, done: int, _: int) -> None:
-            self.report(phase, before + done, self.plan.backup_bytes)
+            self.done[number] = done
+            self.report(phase, sum(self.done.values()), self.plan.backup_bytes)
 
         member = fetch_base(
             self.storage,
@@ -137,26 +141,28 @@ class _Making:
             directory,
             scope=self.scope,
             identities=self.identities,
-            jobs=self.jobs,
+            jobs=jobs or self.jobs,
             tablespaces=tablespaces,
             extras=self.work / f"{number:03}.extras",
             owner=self.account,
             report=tell,
         )
-        self.read += member.bytes
+        self.done[number] = member.bytes
         check_label(directory, manifest, self.plan.chain[number - 1] if number else None)
         return member
 
     def combined(self, places: Mapping[int, Path], *, durable: bool) -> BaseFiles:
         """Every member, made into one that takes the name ``data`` when it is whole."""
-        members = []
-        for number, manifest in enumerate(self.plan.chain):
-            directory = self.work / f"{number:03}"
-            directory.mkdir(mode=0o700)
-            own = {t.oid: self.work / f"{number:03}.{t.oid}" for t in facts(manifest).tablespaces}
-            for folder in own.values():
-                folder.mkdir(mode=0o700)
-            members.append(self.fetch(number, directory, own))
+        # The full one takes every process; the others are small, and their number is what costs.
+        members = [self._member(0, self.jobs)]
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="fetch member") as pool:
+            later = [pool.submit(self._member, number, 1) for number in range(1, len(self.plan.chain))]
+            try:
+                members += [each.result() for each in later]
+            except BaseException:
+                for each in later:
+                    each.cancel()
+                raise
         newest, output = members[-1], self.work / "combined"
         moves = {newest.tablespaces[oid]: place for oid, place in places.items()}
         inputs = [member.directory for member in members]
@@ -171,6 +177,15 @@ class _Making:
             for folder in (member.directory, *member.tablespaces.values()):
                 shutil.rmtree(folder)
         return newest
+
+    def _member(self, number: int, jobs: int) -> BaseFiles:
+        directory = self.work / f"{number:03}"
+        directory.mkdir(mode=0o700)
+        oids = [tablespace.oid for tablespace in facts(self.plan.chain[number]).tablespaces]
+        own = {oid: self.work / f"{number:03}.{oid}" for oid in oids}
+        for folder in own.values():
+            folder.mkdir(mode=0o700)
+        return self.fetch(number, directory, own, jobs=jobs)
 
 
 def check_label(directory: Path, manifest: Manifest, parent: Manifest | None) -> None:

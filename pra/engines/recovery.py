@@ -55,6 +55,7 @@ class RecoveryPlan:
         exact: By name, the SHA-256 of those that the backup itself names.
         wal_expected: How many of ``wal`` the target is expected to need. wal_bytes: Their stored size.
         backup_bytes: Stored size of the chain.
+        missing: The segment that is missing behind ``until`` although WAL goes on after it; else empty.
     """
 
     target: RecoveryTarget
@@ -72,6 +73,7 @@ class RecoveryPlan:
     wal_bytes: int
     backup_bytes: int
     exact: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
 
     @property
     def manifest(self) -> Manifest:
@@ -100,7 +102,7 @@ def plan(
         manifests: Every readable backup of the repository; those of another engine or server are passed over.
         archive: The WAL of that server in that repository.
         histories: Ancestors by timeline.
-        backup_id: This backup and no other.
+        backup_id: This backup and no other; ``latest`` is then the end of what it leads to, hole or not.
         timeline: Follow this one; by default the newest there is (of those that descend from ``backup_id``).
         known_until: Until when all WAL is known to have arrived (what the streamer says there).
 
@@ -110,7 +112,7 @@ def plan(
             is forked; the message names it and the repository.
     """
     known = physical(manifests)
-    question = _Question(known, archive, histories, target, repository)
+    question = _Question(known, archive, histories, target, repository, named=backup_id is not None)
     chosen_timeline = timeline or question.newest_timeline(backup_id)
     on_path = question.backups_along(chosen_timeline, backup_id)
     before = [manifest for manifest in on_path if is_before(manifest, target)]
@@ -142,6 +144,7 @@ def plan(
         wal_bytes=stored_bytes(archive, reach.names[:expected]),
         backup_bytes=sum(manifest.bytes for manifest in chain),
         exact=exact,
+        missing=reach.missing,
     )
 
 
@@ -188,6 +191,7 @@ class _Question:
     histories: Histories
     target: RecoveryTarget
     repository: str
+    named: bool
 
     @property
     def own(self) -> list[Manifest]:
@@ -273,6 +277,8 @@ class _Question:
             too_far = moment > reach.about + CLOCKS_APART
         if target.kind == "immediate" or (target.kind != "latest" and not too_far):
             return
+        if target.kind == "latest" and self.named:
+            return  # the latest state that this backup leads to: a newer one may begin behind the hole
         if reach.missing:
             raise IntegrityError(
                 f"WAL segment {reach.missing} is missing in {self.repository}, "
