@@ -14,9 +14,7 @@ from tests.fix_world import World
 def archive_wal(world: World, *repositories: str) -> None:
     """Finish the segment that is being written, and ship all of them that ``pg_wal`` still holds."""
     server = world.cluster
-    system_id = str(
-        server.query("postgres", "SELECT system_identifier FROM pg_control_system()")[0][0]
-    )
+    system_id = str(server.query("postgres", "SELECT system_identifier FROM pg_control_system()")[0][0])
     server.query("postgres", "SELECT pg_switch_wal()")
     current = str(server.query("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0])
     spool = world.home / "by-hand-spool"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pra.disk import disk_errors
-from pra.engines.tarcut import TAKEN_BYTES
+from pra.engines.sealer import TAKEN_BYTES
 from pra.errors import IntegrityError, PostgresError, PraError, SpaceError, UsageError
 from pra.manifest import Manifest, ServerFacts
 from pra.postgres.connect import Connection

@@ -1,0 +1,162 @@
+"""Finding the transaction after which a condition no longer held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from pra.errors import PostgresError, UsageError
+from pra.postgres.condition import Answer, as_query, ask
+from pra.postgres.connect import Server
+from pra.procedures import locate
+from pra.procedures.locating import Located, Request
+from tests.fix_archive import archive_wal, commit
+from tests.fix_cluster import Cluster
+from tests.fix_world import MakeWorld, World
+
+STILL_THERE = "select count(*) > 900 from numbered"
+
+
+@dataclass
+class Past:
+    """A world with a history: 5,000 transactions, and which of them ended or began what."""
+
+    world: World
+    deleted: list[int] = field(default_factory=list)
+    dropped: int = 0
+
+    def find(self, condition: str, **changed: object) -> Located:
+        with self.world.context() as context:
+            return locate.run(context, Request(condition, **{"steps": 12, **changed}))  # type: ignore[arg-type]
+
+
+def many(world: World, first: int, count: int) -> None:
+    """So many transactions, each of one row."""
+    world.execute(
+        "DO $do$ BEGIN FOR n IN "
+        f"{first} .. {first + count - 1} LOOP INSERT INTO other VALUES (n); COMMIT; END LOOP; END $do$"
+    )
+
+
+@pytest.fixture(scope="module")
+def past(world_maker: MakeWorld) -> Iterator[Past]:
+    """1,000 rows; deleted and brought back twice, then deleted for good, among 5,000 transactions."""
+    from tests.fix_physical import SETTINGS, bindir_of, world_of
+
+    server = Cluster(bindir_of(18), settings=SETTINGS)
+    try:
+        server.start()
+        world = world_of(server, world_maker)
+        world.execute("CREATE TABLE other (n int)", "CREATE TABLE doomed (n int)")
+        world.backup()
+        found = Past(world)
+        again = "INSERT INTO numbered (id) SELECT generate_series(1, 500) ON CONFLICT DO NOTHING"
+        for start in (1, 1500, 3000):
+            many(world, start, 1300)
+            xid, _ = commit(world, "DELETE FROM numbered WHERE id <= 500")
+            found.deleted.append(xid)
+            if start < 3000:
+                many(world, 10_000 + start, 200)
+                commit(world, again)
+        many(world, 20_000, 300)
+        found.dropped, _ = commit(world, "DROP TABLE doomed")
+        many(world, 30_000, 400)
+        archive_wal(world)
+        yield found
+    finally:
+        server.remove()
+
+
+def test_the_last_of_several_deletes_is_found_among_5000_transactions(past: Past) -> None:
+    found = past.find(STILL_THERE, steps=24)
+    assert found.ended_by is not None
+    assert found.ended_by.xid == past.deleted[-1]
+    assert [flip.ends for flip in found.flips] == [True, False, True, False, True]
+    assert found.held is not None
+    assert found.held.lsn <= found.ended_by.lsn
+    assert found.held.holds
+
+
+def test_until_looks_no_further(past: Past) -> None:
+    """Up to a moment between the second delete and its repair, the second is the last."""
+    whole = past.find(STILL_THERE, steps=24)
+    second = whole.flips[2].after
+    assert second.at is not None
+    found = past.find(STILL_THERE, until=second.at)
+    assert found.ended_by is not None
+    assert found.ended_by.xid == past.deleted[1]
+    # And from there on it does not hold before it is repaired.
+    later = past.find(STILL_THERE, since=second.at)
+    assert not later.samples[0].holds
+    assert later.ended_by is not None
+    assert later.ended_by.xid == past.deleted[2]
+
+
+def test_what_the_condition_is_about_may_have_been_dropped(past: Past) -> None:
+    found = past.find("select count(*) = 0 from doomed")
+    assert found.ended_by is not None
+    assert found.ended_by.xid == past.dropped
+    assert found.flips[-1].after.problem == 'relation "doomed" does not exist'
+
+
+def test_what_still_holds_or_never_did_has_no_end(past: Past) -> None:
+    holds = past.find("select count(*) > 0 from numbered", steps=3)
+    assert (holds.ended_by, holds.flips) == (None, ())
+    assert holds.held == holds.samples[-1]
+    never = past.find("exists (select from numbered where id < 0)", steps=3)
+    assert (never.ended_by, never.held, never.flips) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("select count(*) from numbered", "one boolean"),
+        ("select true, true", "one boolean"),
+        ("select true from numbered limit 2", "several rows"),
+        ("select true where false", "no row"),
+        ("selec true", "syntax error"),
+        ("select true; drop table numbered", "cannot insert multiple commands"),
+        (
+            "with gone as (delete from numbered returning 1) select count(*) > 0 from gone",
+            "read-only|recovery",
+        ),
+        ("select no_such_column > 1 from numbered", "could be asked nowhere"),
+        ("select 1 / (id - 1) > 0 from numbered where id = 1", "DivisionByZero"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_condition_is_refused(past: Past, condition: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        past.find(condition, steps=2)
+    assert caught.value.exit_code == 64
+
+
+def test_a_condition_that_takes_too_long_says_so(past: Past) -> None:
+    with pytest.raises(PostgresError, match="took longer than 1 s"):
+        past.find("select count(*) > 0 from numbered, pg_sleep(30)", steps=2, seconds=1)
+
+
+def test_a_span_that_is_none_is_refused(past: Past) -> None:
+    with past.world.context() as context:
+        now = context.clock()
+    with pytest.raises(UsageError, match="ends before it begins"):
+        past.find(STILL_THERE, since=now, until=now)
+
+
+# -- asking ---------------------------------------------------------------------------------------------
+
+
+def test_an_expression_is_a_condition_too(pg18: Cluster) -> None:
+    server = Server.parse(pg18.dsn())
+    assert ask(server, "exists (select from pg_class) -- yes", seconds=5) == Answer(True)
+    assert ask(server, "SELECT NULL::boolean;", seconds=5) == Answer(False)
+    assert ask(server.with_database("no_such_one"), "true", seconds=5).problem.endswith("does not exist")
+    assert as_query(" TABLE t; ") == "TABLE t"
+
+
+def test_no_value_of_a_row_is_in_the_error(pg18: Cluster) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask(Server.parse(pg18.dsn()), "select ('sec' || 'ret')::int > 1", seconds=5)
+    assert "secret" not in str(caught.value)
