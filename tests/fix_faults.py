@@ -29,6 +29,7 @@ from tests.fix_cluster import Cluster
 from tests.fix_world import MakeWorld, World
 
 TARGET = "db"
+_TOOLS = ("pg_dump", "pg_dumpall", "pg_basebackup")
 _ONE_HOUR = "hourly = 1\ndaily = 0\nweekly = 0\nmonthly = 0"
 
 
@@ -123,7 +124,7 @@ def dump_tools(world: World) -> list[int]:
         except OSError:
             continue  # it has just ended
         dead = stat.rpartition(")")[2].split()[0] in "ZX"
-        if not dead and words.split("\0")[0].endswith(("pg_dump", "pg_dumpall")) and world.database in words:
+        if not dead and words.split("\0")[0].endswith(_TOOLS) and world.database in words:
             found.append(int(folder.name))
     return found
 

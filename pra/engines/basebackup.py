@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import re
 import struct
 import tarfile
@@ -184,12 +183,13 @@ class _Copying:
 
     def _cut(self, path: Path, prefix: str, manifest: Path | None) -> list[StoredObject]:
         with self._cutter(prefix) as cutter:
-            with path.open("rb") as source:
-                cutter.feed(source)
-            path.unlink()
-            if manifest is not None:
-                cutter.feed(io.BytesIO(_tar_of(MANIFEST, manifest.read_bytes())))
+            _feed_file(cutter, path)
+            if manifest is not None:  # beside the tar files it is a file of its own
+                packed = manifest.with_suffix(".tar")
+                with tarfile.open(packed, "w", format=tarfile.GNU_FORMAT) as archive:
+                    archive.add(manifest, MANIFEST)
                 manifest.unlink()
+                _feed_file(cutter, packed)
             return cutter.finish()
 
     # -- both ----------------------------------------------------------------------------------
@@ -351,10 +351,8 @@ def _is_manifest(name: str) -> bool:
     return name == MANIFEST
 
 
-def _tar_of(name: str, data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        header = tarfile.TarInfo(name)
-        header.size, header.mode = len(data), 0o600
-        archive.addfile(header, io.BytesIO(data))
-    return buffer.getvalue()
+def _feed_file(cutter: Cutter, path: Path) -> None:
+    """Read a tar file, which is gone afterwards: plaintext lies on the disk for as short as can be."""
+    with path.open("rb") as source:
+        cutter.feed(source)
+    path.unlink()

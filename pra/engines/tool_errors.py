@@ -21,8 +21,8 @@ _LOST = re.compile(
     r"server closed the connection|terminating connection|could not connect|connection to server .* failed"
     r"|the database system is (?:starting up|shutting down|in recovery)|invalid snapshot identifier"
     r"|could not receive data|could not read (?:COPY|from) |could not get (?:COPY|write-ahead|backup)"
-    r"|terminating walsender|unexpected termination of replication|SSL connection has been closed"
-    r"|snapshot .* does not exist",
+    r"|COPY stream ended|terminating walsender|unexpected termination of replication"
+    r"|SSL connection has been closed|snapshot .* does not exist",
     re.IGNORECASE,
 )
 
