@@ -18,7 +18,19 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import backup, backups, deploy, housekeeping, keys, locate, restore, signals, verify, wal
+from deployments.cli import (
+    backup,
+    backups,
+    deploy,
+    housekeeping,
+    keys,
+    locate,
+    restore,
+    signals,
+    verify,
+    wal,
+    windows,
+)
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
 from pra.errors import Interrupted, PraError, UsageError
@@ -32,6 +44,7 @@ app = typer.Typer(
 )
 app.command("backup")(backup.command)
 app.command("backups")(backups.command)
+app.command("windows")(windows.command)
 app.command("verify")(verify.command)
 app.command("restore")(restore.command)
 app.command("locate")(locate.command)
