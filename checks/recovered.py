@@ -61,6 +61,7 @@ def checks_of(db: RestoredDatabase) -> tuple[Check, ...]:
         _flags("indexes-valid", "index", "valid"),
         _flags("constraints-validated", "constraint", "validated"),
         Check("recovery", "content", recovery),
+        Check("wal-continuity", "continuity", wal_continuity),
     )
 
 
@@ -170,6 +171,18 @@ def recovery(db: RestoredDatabase) -> CheckResult:
         "" if found.last_commit is None else f", last transaction {found.last_commit:%Y-%m-%d %H:%M:%S} UTC"
     )
     return CheckResult("recovery", Status.PASSED, f"recovered to {found.target}", f"at {reached}{last}")
+
+
+def wal_continuity(db: RestoredDatabase) -> CheckResult:
+    """Nothing is missing behind the backup. Without a streamer, WAL comes with backups only: no fault."""
+    name, expected = "wal-continuity", "no WAL is missing between this backup and the newest WAL"
+    found = recovered_of(db)
+    if not found.missing:
+        return CheckResult(name, Status.PASSED, expected, "none is missing")
+    reason = f"WAL segment {found.missing} and what came behind it cannot be reached from this backup"
+    if found.streamed:
+        return CheckResult(name, Status.SKIPPED, expected, "streaming began later", reason)
+    return CheckResult(name, Status.NOT_APPLICABLE, expected, "nobody streams WAL here", reason)
 
 
 def ruled_out(db: RestoredDatabase) -> list[CheckResult]:

@@ -27,6 +27,8 @@ class Recovered:
         target: Where recovery was to end, as a person reads it.
         reached: Where it ended, and when the last transaction there had committed.
         databases: The server's other databases.
+        missing: A WAL segment that is not there although WAL goes on behind it, or empty.
+        streamed: Whether any WAL is there that no backup brought.
     """
 
     observed: Fingerprint | None
@@ -36,6 +38,8 @@ class Recovered:
     reached: int | None
     last_commit: datetime | None
     databases: tuple[str, ...] = ()
+    missing: str = ""
+    streamed: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The mutation table for base backups: what is done to stored bytes or to the directory, and the complaint."""
+"""The mutation table for base backups: what is done to stored bytes or to the directory; the complaint."""
 
 from __future__ import annotations
 
@@ -58,6 +58,10 @@ def own(vault: PhysicalVault) -> str:
     return name
 
 
+def next_to_own(vault: PhysicalVault) -> str:
+    return vault.wal[vault.wal.index(own(vault)) + 1]
+
+
 def altered(vault: PhysicalVault) -> None:
     found = json.loads(vault.manifest(vault.full).read_bytes())
     found["tables"][0]["rows"] += 1
@@ -99,11 +103,13 @@ STORED = (
     Stored("own WAL segment with a bit flipped", lambda v: flip(v.segment(own(v))), "objects", ("{own}",)),
     Stored("WAL segment behind it missing", lambda v: v.segment(after(v)).unlink(), "objects",
            ("{after}", "missing", "near")),
+    Stored("WAL segment next to its own missing", lambda v: v.segment(next_to_own(v)).unlink(), "objects",
+           ("missing", "near")),
     Stored("WAL segment behind it with a bit flipped", lambda v: flip(v.segment(after(v))), "objects",
            ("{after}", "near")),
     Stored("WAL segment behind it truncated", lambda v: truncate(v.segment(after(v))), "objects",
            ("{after}", "near")),
-    Stored("WAL segments swapped", swap_segments, "objects", ("WAL segment", "near")),
+    Stored("WAL segments swapped", swap_segments, "objects", ("near", "not what was archived")),
     Stored("history that is not what its name says", forged_history, "objects",
            ("00000002.history", "near", "not what was archived")),
 )  # fmt: skip

@@ -11,12 +11,15 @@ import time
 
 from pra import ephemeral
 from pra.engines import logical_restore
+from pra.errors import IntegrityError
 from pra.keys import load_identities
 from pra.model import CheckResult
 from pra.postgres.sandbox import PREFIX, sandbox_root, sweep
 from pra.postgres.tools import find_tools
+from pra.postgres.wal import format_lsn
 from pra.procedures import recovered, recovering
 from pra.procedures.capacity import check_chain_space, check_server
+from pra.procedures.holes import Hole
 from pra.procedures.recovering import Planned, Recovery
 from pra.procedures.session import Session
 
@@ -39,6 +42,14 @@ def plan(this: Session) -> None:
         )
         this.rpo_seconds = planned.rpo_seconds
         this.planned = planned
+        if planned.hole is Hole.LOST:
+            found = planned.plan
+            raise IntegrityError(
+                f"WAL segment {found.missing} is missing in {found.repository}, before the end of its WAL",
+                op="plan recovery",
+                hint="Look for gaps with: pra wal check. What came before it can be recovered: "
+                f"--to lsn:{format_lsn(found.until)} --exclusive",
+            )
 
 
 def preflight(this: Session) -> None:

@@ -14,6 +14,7 @@ from pra.errors import ToolTimeout
 from pra.messages import Translate
 from pra.model import CheckResult, Status
 from pra.postgres.wal import format_lsn
+from pra.procedures.holes import Hole
 from pra.procedures.recovering import Recovery
 from pra.procedures.session import earlier
 from pra.restored import Recovered, RestoredDatabase
@@ -169,6 +170,8 @@ def describe(this: Recovery, *, sandboxed: bool = True) -> RestoredDatabase:
             reached=this.reached,
             last_commit=this.last_commit,
             databases=_databases(this),
+            missing=this.planned.plan.missing,
+            streamed=this.planned.hole is not Hole.UNSTREAMED,
         ),
     )
 

@@ -35,6 +35,7 @@ from pra.postgres.wal import format_lsn, segment_start
 from pra.proc import Account
 from pra.procedures.context import Context
 from pra.procedures.cutting import CutFinder
+from pra.procedures.holes import Hole, judge_hole
 from pra.procedures.session import Choice, Session
 from pra.wal.ahead import WalAhead
 from pra.wal.archive import Archive, load_histories, read_archive
@@ -51,12 +52,14 @@ class Planned:
     Attributes:
         known_until: Until when all WAL of the server had come to this repository, as the streamer says.
         listed_at: When this was so, by our clock.
+        brought: Names of the WAL segments that backups there brought themselves.
     """
 
     plan: RecoveryPlan
     archive: Archive
     known_until: datetime | None
     listed_at: datetime
+    brought: frozenset[str] = frozenset()
 
     @property
     def chain(self) -> tuple[Manifest, ...]:
@@ -66,6 +69,11 @@ class Planned:
     @property
     def target(self) -> RecoveryTarget:
         return self.plan.target
+
+    @property
+    def hole(self) -> Hole:
+        """What it means that WAL is missing behind ``plan.until``."""
+        return judge_hole(self.plan, self.archive, self.brought)
 
     @property
     def rpo_seconds(self) -> float | None:
@@ -162,7 +170,8 @@ def plan_recovery(
         backup_id=backup_id,
         known_until=known_until,
     )
-    return Planned(found, archive, known_until, listed_at)
+    brought = frozenset(s.name for m in bases if m.physical is not None for s in m.physical.wal)
+    return Planned(found, archive, known_until, listed_at, brought)
 
 
 def choice_of(planned: Planned, context: Context, repository: str) -> Choice:
