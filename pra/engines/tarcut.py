@@ -9,7 +9,7 @@ still being read, and unpacked side by side. Extracted over one another, in any 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import BinaryIO
+from typing import IO
 
 from pra.engines.beside import Beside
 from pra.engines.reading import Report, no_report
@@ -79,7 +79,7 @@ class Cutter:
         self._objects: list[StoredObject] = []
         self._beside: Beside | None = None
 
-    def feed(self, source: BinaryIO | int) -> None:
+    def feed(self, source: IO[bytes] | int) -> None:
         """Read one tar stream to its end; its volumes are in the attempt then. Several may follow.
 
         Waits while the spool is full. It is the caller's to notice that the writer of the stream failed:

@@ -29,8 +29,8 @@ from tests.requirements import require
 KEY = pyrage.x25519.Identity.generate()
 IDENTITY, RECIPIENT = str(KEY), str(KEY.to_public())
 OTHER = str(pyrage.x25519.Identity.generate())
-# Around the chunk of our pipe (1 MiB), age's (64 KiB) and zstd's block (128 KiB).
-EDGES = [0, 1, 65535, 65536, 65537, 131072, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20]
+# Around the chunk of our pipe (1 MiB), its block (2 MiB), age's chunk (64 KiB) and zstd's block (128 KiB).
+EDGES = [0, 1, 65535, 65536, 65537, 131072, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20, (9 << 20) + 1]
 
 
 def opened(path: Path, stored: StoredObject, *identities: str) -> bytes:
@@ -40,10 +40,13 @@ def opened(path: Path, stored: StoredObject, *identities: str) -> bytes:
 
 @pytest.mark.parametrize("recipients", [[RECIPIENT], []], ids=["encrypted", "plain"])
 @pytest.mark.parametrize("compress", [True, False], ids=["compressed", "framed"])
+@pytest.mark.parametrize("threads", [0, 3], ids=["one frame", "blocks"])
 @pytest.mark.parametrize("size", EDGES)
-def test_round_trip_at_the_edges(tmp_path: Path, size: int, compress: bool, recipients: list[str]) -> None:
+def test_round_trip_at_the_edges(
+    tmp_path: Path, size: int, threads: int, compress: bool, recipients: list[str]
+) -> None:
     data, path = os.urandom(size), tmp_path / "object.zst.age"
-    stored = seal(io.BytesIO(data), path, recipients=recipients, compress=compress)
+    stored = seal(io.BytesIO(data), path, recipients=recipients, compress=compress, threads=threads)
     assert opened(path, stored, IDENTITY) == data
     assert stored.name == path.name
     assert (stored.plain_bytes, stored.plain_sha256) == (size, hashlib.sha256(data).hexdigest())
@@ -96,13 +99,18 @@ def test_sources_that_give_short_reads(tmp_path: Path) -> None:
     verify_stored(cast("BinaryIO", Trickle(path.read_bytes())), stored)
 
 
+@pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("compress", [True, False])
-def test_age_and_zstd_alone_recover_it(tmp_path: Path, compress: bool) -> None:
+def test_age_and_zstd_alone_recover_it(tmp_path: Path, compress: bool, threads: int) -> None:
     age, zstd = shutil.which("age"), shutil.which("zstd")
     require("age", age is not None)
     require("zstd", zstd is not None)
-    data, path, keys = os.urandom(200_000) + b"text " * 500_000, tmp_path / "o.zst.age", tmp_path / "identity"
-    seal(io.BytesIO(data), path, recipients=[RECIPIENT], compress=compress)
+    data, path, keys = (
+        os.urandom(200_000) + b"text " * 1_000_000,
+        tmp_path / "o.zst.age",
+        tmp_path / "identity",
+    )
+    seal(io.BytesIO(data), path, recipients=[RECIPIENT], compress=compress, threads=threads)
     keys.write_text(f"{IDENTITY}\n")
     frame = subprocess.run([str(age), "-d", "-i", keys, path], check=True, capture_output=True).stdout
     plain = subprocess.run([str(zstd), "-d", "-c"], check=True, capture_output=True, input=frame).stdout
