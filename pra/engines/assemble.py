@@ -185,7 +185,13 @@ class _Making:
         own = {oid: self.work / f"{number:03}.{oid}" for oid in oids}
         for folder in own.values():
             folder.mkdir(mode=0o700)
-        return self.fetch(number, directory, own, jobs=jobs)
+        member = self.fetch(number, directory, own, jobs=jobs)
+        for oid, folder in own.items():
+            # By which pg_combinebackup finds them; a server would make them from its tablespace_map.
+            link = directory / "pg_tblspc" / str(oid)
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder)
+        return member
 
 
 def check_label(directory: Path, manifest: Manifest, parent: Manifest | None) -> None:

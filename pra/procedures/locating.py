@@ -184,6 +184,7 @@ def _look(this: Search, targets: Sequence[RecoveryTarget]) -> list[Sample]:
                 if not samples or target.lsn is None or target.lsn >= samples[-1].lsn:
                     samples.append(_sample(this, server, target, started=bool(samples)))
                 this.session.context.report("locate", number, len(targets))
+            server.stop(quick=True)  # this copy is not needed any more
             return samples
     finally:
         remove_copy(copy)
