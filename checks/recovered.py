@@ -15,7 +15,7 @@ from checks.database import Check, bounded, connect, number
 from pra.model import CheckResult, Status
 from pra.postgres import fingerprint as fp
 from pra.postgres.connect import postgres_errors
-from pra.postgres.wal import format_lsn
+from pra.postgres.wal import format_lsn, parse_lsn
 from pra.restored import Recovered, RestoredDatabase
 
 _UNLOGGED_SEQUENCES = """
@@ -127,13 +127,22 @@ def _flags(name: str, kind: str, flag: str) -> Check:
 def sequences(db: RestoredDatabase) -> CheckResult:
     """Every sequence stands where it stood or further: at the cut or, if it stood behind there, at the end.
 
-    A sequence lies outside snapshots: what moved it may have been written after the cut.
+    A sequence lies outside snapshots: what moved it may have been written after the cut. A recovery that
+    ended before the values were read has nothing to say about them.
     """
+    found = recovered_of(db)
+    if found.observed is None and not _past_snapshot(db):
+        return CheckResult(
+            "sequences",
+            Status.SKIPPED,
+            observed="not answered",
+            reason="recovery ended before the moment at which they were read",
+        )
     with connect(db) as connection, postgres_errors("read sequences"):
         # Those of unlogged tables start anew.
         unlogged = {(schema, name) for schema, name in connection.execute(_UNLOGGED_SEQUENCES)}
         now = fp.read_sequences(connection)
-    seen = recovered_of(db).observed
+    seen = found.observed
 
     def kept(values: Sequence[fp.SequenceValue]) -> list[fp.SequenceValue]:
         return [value for value in values if (value.schema, value.name) not in unlogged]
@@ -149,6 +158,13 @@ def sequences(db: RestoredDatabase) -> CheckResult:
         number(len(observed), "sequence"),
         differences,
     )
+
+
+def _past_snapshot(db: RestoredDatabase) -> bool:
+    facts, reached = db.manifest.physical, recovered_of(db).reached
+    if facts is None or reached is None or not facts.snapshot_lsn:
+        return False
+    return reached >= parse_lsn(facts.snapshot_lsn)
 
 
 def critical_tables(db: RestoredDatabase) -> CheckResult:

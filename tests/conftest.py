@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fix_pooler",
     "tests.fix_world",
     "tests.fix_physical",
+    "tests.fix_stream",
     "tests.fix_recovery",
     "tests.fix_mutations",
     "tests.fix_physical_mutations",

@@ -210,7 +210,11 @@ def timeline_history(server: Server, timeline: int) -> bytes:
         result = connection.pgconn.exec_(f"TIMELINE_HISTORY {timeline:d}".encode())
         content = result.get_value(0, 1) if result.ntuples == 1 else None
         if content is None:
-            raise PostgresError(f"the server has no history of timeline {timeline}", op="read timeline history")
+            raise PostgresError(
+                f"the server has no history of timeline {timeline}",
+                op="read timeline history",
+                hint="Restore or promote it again, or stream from the server that has this timeline.",
+            )
         return content
 
 

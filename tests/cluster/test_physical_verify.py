@@ -1,11 +1,144 @@
-"""Verification of base backups: exact at a cut, rolled on to the target, never green without the comparison."""
+"""Verification of base backups: exact at a cut, rolled on to the target; never green without comparing."""
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
 import pytest
 
-from pra.model import Status, Verdict
-from tests.fix_world import World, complaints, failed
+from checks import Checks
+from pra.engines.recovery import RecoveryTarget
+from pra.errors import UsageError
+from pra.model import CheckResult, Status, Verdict
+from pra.postgres.wal import SEGMENT_BYTES, parse_lsn
+from pra.procedures import physical_verify, verify
+from pra.procedures.judging import VerifyReport
+from pra.procedures.session import Session
+from tests.fix_archive import archive_wal, commit
+from tests.fix_cluster import Cluster
+from tests.fix_pages import replace_bytes
+from tests.fix_physical import MakePhysical, world_of
+from tests.fix_stream import StartStreamer, promote, reached, wait_until
+from tests.fix_world import MakeWorld, World, complaints, failed
+
+LOAD = """
+\\set id random(1, 20000)
+BEGIN;
+UPDATE busy SET n = n + 1 WHERE id = :id;
+INSERT INTO grows (note) VALUES ('of ' || :id);
+COMMIT;
+"""
+CLIENTS = 8
+
+
+@dataclass
+class Load:
+    """Small transactions of two statements by several clients, as fast as they go."""
+
+    cluster: Cluster
+    process: subprocess.Popen[bytes]
+
+    def committed(self) -> int:
+        [(count,)] = self.cluster.query("app", "SELECT count(*) FROM grows")
+        return int(count)
+
+
+@contextmanager
+def loaded(world: World) -> Iterator[Load]:
+    server = world.cluster
+    world.execute(
+        "CREATE TABLE busy (id int PRIMARY KEY, n int)",
+        "INSERT INTO busy SELECT n, 0 FROM generate_series(1, 20000) n",
+        "CREATE TABLE grows (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)",
+        "CREATE TABLE still (id int PRIMARY KEY, name text)",
+        "INSERT INTO still SELECT n, 'victim number ' || n FROM generate_series(1, 2000) n",
+    )
+    script = world.home / "load.sql"
+    script.write_text(LOAD)
+    argv = [str(server.bindir / "pgbench"), "-n", f"-c{CLIENTS}", "-T300", f"-f{script}", server.dsn("app")]
+    process = subprocess.Popen(
+        argv, env=server.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield Load(server, process)
+        assert process.poll() is None, "the load had ended before"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def backed_up_under_load(world: World) -> float:
+    """A full and an incremental backup while clients write; how many transactions a second they made."""
+    with loaded(world) as load:
+        time.sleep(1)
+        before, started = load.committed(), time.monotonic()
+        world.backup()
+        world.backup()
+        return (load.committed() - before) / (time.monotonic() - started)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "major", [18, pytest.param(17, marks=pytest.mark.all), pytest.param(15, marks=pytest.mark.all)]
+)
+def test_under_load_every_table_is_compared_exactly_at_a_cut(
+    make_physical: MakePhysical, make_world: MakeWorld, streaming: StartStreamer,
+    monkeypatch: pytest.MonkeyPatch, major: int,
+) -> None:  # fmt: skip
+    """And one row changed behind our back, its page's checksum made right, is found by the same."""
+    world = world_of(make_physical(major), make_world)
+    streaming(world)
+    rate = backed_up_under_load(world)
+    assert rate >= 1000, f"the load was too light for this test: {rate:.0f} transactions a second"
+    [(path,)] = world.cluster.query("app", "SELECT pg_relation_filepath('still')")
+    commit(world, "INSERT INTO still VALUES (9999, 'the last')")
+    [(end,)] = world.cluster.query("app", "SELECT pg_current_wal_flush_lsn()::text")
+    wait_until(
+        lambda: reached(world, "far", size=SEGMENT_BYTES) >= parse_lsn(end),
+        seconds=60,
+        what="the last commit",
+    )
+
+    report = world.verify("far")
+    assert report.verdict is Verdict.PASS, complaints(report)
+    assert report.recovery is not None
+    assert report.recovery.cut is not None
+    assert report.recovery.reached is not None
+    assert report.recovery.reached > report.recovery.cut
+    found = {check.name: check for check in report.checks}
+    tables = world.cluster.query("app", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")[0][0]
+    assert f"{tables} tables" in found["fingerprint"].observed
+
+    report = damaged(world, path, monkeypatch)
+    assert report.verdict is Verdict.FAIL
+    assert "table public.still: content" in complaints(report)
+    wrong = [name for name, check in failed(report).items() if check.status is Status.FAILED]
+    assert wrong == ["fingerprint"]
+
+
+def damaged(world: World, path: str, monkeypatch: pytest.MonkeyPatch) -> VerifyReport:
+    fetch = physical_verify.fetch
+
+    def damaging(this: Session) -> None:
+        fetch(this)
+        assert this.recovery is not None
+        file = this.recovery.data / path
+        replace_bytes(file, b"victim number 77", b"victim number 78", with_checksum=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(physical_verify, "fetch", damaging)
+        return world.verify("far")
+
+
+def status(report: VerifyReport, name: str) -> CheckResult:
+    return next(check for check in report.checks if check.name == name)
 
 
 def test_a_quiet_server_needs_no_streamer_to_be_proven(physical_world: World) -> None:
@@ -13,3 +146,81 @@ def test_a_quiet_server_needs_no_streamer_to_be_proven(physical_world: World) ->
     report = physical_world.verify()
     assert report.verdict is Verdict.PASS, complaints(report)
     assert {check.name for check in report.checks} >= {"fingerprint", "recovery", "page-checksums", "amcheck"}
+
+
+@pytest.mark.timeout(300)
+def test_a_busy_server_without_a_streamer_is_proven_once_its_wal_is_there(physical_world: World) -> None:
+    """The backup's own WAL ends before the snapshot: what cannot be compared is never green."""
+    world = physical_world
+    backed_up_under_load(world)
+    report = world.verify()
+    assert report.verdict is Verdict.PARTIAL, complaints(report)
+    assert status(report, "fingerprint").status is Status.SKIPPED
+    assert "the WAL ends before the snapshot" in status(report, "fingerprint").reason
+    assert status(report, "sequences").status is Status.SKIPPED
+    archive_wal(world)
+    report = world.verify()
+    assert report.verdict is Verdict.PASS, complaints(report)
+    # The first consistent state, seconds before the snapshot: nobody read what it held.
+    report = verified_to(world, RecoveryTarget("lsn", stop_of_newest(world)))
+    assert report.verdict is Verdict.PARTIAL, complaints(report)
+    assert "before the backup's snapshot" in status(report, "fingerprint").reason
+
+
+def stop_of_newest(world: World) -> str:
+    newest = max((world.folder("near") / "backups").iterdir()) / "manifest.json"
+    return str(json.loads(newest.read_bytes())["physical"]["stop_lsn"])
+
+
+def test_a_backup_without_a_digest_is_never_green(physical_world: World) -> None:
+    physical = {"checkpoint": "fast", "digest_every": timedelta(days=1)}
+    target = {"physical": physical_world.settings.target(None).physical.model_copy(update=physical)}
+    physical_world.backup(target=target)
+    second = physical_world.backup(target=target).backup_id
+    report = physical_world.verify("near", second)
+    assert report.verdict is Verdict.PARTIAL, complaints(report)
+    assert "digest_every" in status(report, "fingerprint").reason
+    assert status(report, "definitions").status is Status.PASSED
+
+
+def test_a_target_is_where_the_other_checks_look(physical_world: World) -> None:
+    """Compared at the cut, rolled on to just before the rows were gone."""
+    world = physical_world
+    world.backup()
+    commit(world, "INSERT INTO numbered (id) VALUES (2001)")
+    gone, _ = commit(world, "DELETE FROM numbered")
+    archive_wal(world)
+    target = RecoveryTarget("xid", str(gone), inclusive=False)
+    report = verified_to(world, target)
+    assert report.verdict is Verdict.PASS, complaints(report)
+    assert report.recovery is not None
+    assert report.recovery.target == target.argument()
+    assert status(report, "recovery").status is Status.PASSED
+
+
+def test_a_target_that_no_backup_leads_to_names_the_range(physical_world: World) -> None:
+    world = physical_world
+    [(before,)] = world.cluster.query("app", "SELECT (now() - interval '1 hour')::text")
+    world.backup()
+    archive_wal(world)
+    with pytest.raises(UsageError, match="lies before the end of the oldest backup") as caught:
+        verified_to(world, RecoveryTarget("time", before))
+    assert caught.value.exit_code == 64
+    assert re.search("near can recover from .* to about ", caught.value.hint)
+
+
+def test_a_promoted_server_is_followed_to_the_end_of_its_new_timeline(physical_world: World) -> None:
+    world = physical_world
+    world.backup()
+    promote(world.cluster)
+    commit(world, "INSERT INTO numbered (id, note) VALUES (5001, 'on timeline 2')")
+    archive_wal(world)
+    report = world.verify()
+    assert report.verdict is Verdict.PASS, complaints(report)
+    assert report.recovery is not None
+    assert report.recovery.timeline == 2
+
+
+def verified_to(world: World, target: RecoveryTarget) -> VerifyReport:
+    with world.context() as context:
+        return verify.run(context, Checks(), repository="near", target=target)
