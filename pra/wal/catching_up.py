@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from pra.errors import ObjectExists, ObjectMissing, StorageError
@@ -69,6 +70,8 @@ def copy_missing(
         except ObjectExists:
             continue
         if destination.read(entry.key, limit=_LARGEST) != data:
+            with suppress(StorageError):
+                destination.delete(entry.key)  # or the next try would take it for copied
             raise StorageError(
                 f"{entry.key} in {destination.name} reads back differently",
                 op="copy WAL",

@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,8 @@ from pra.wal.archive import forked
 LEASE = "wal-stream"
 """The exclusive lease of whoever streams into a repository."""
 _NAME = re.compile(r"wal-(\d{1,20})-([0-9A-F]{24})-([0-9a-f]{64})\.zst(\.age)?")
+_AGE = b"age-encryption.org/v1\n"
+_HEAD = 256  # bytes: an age header holds a fresh public key, so no two files begin alike
 _IN_MEMORY = 64 << 20  # up to here a conditional write, which takes bytes; a larger object is put
 
 
@@ -112,7 +115,7 @@ def ship(storage: Storage, target: str, sealed: SealedSegment, *, retain_until: 
     """
     system_id, segment = sealed.system_id, sealed.segment
     key = wal_segment_key(target, system_id, segment, sealed.sha256, encrypted=sealed.encrypted)
-    new = not _is_there(storage, key) and _store(storage, key, sealed.path, sealed.stored, retain_until)
+    new = _store(storage, key, sealed.path, sealed.stored, retain_until)
     _require_alone(storage, target, system_id, segment, sealed.sha256)
     for stat in list(storage.list(wal_partials(target, system_id, segment))):
         storage.delete(stat.key)
@@ -137,8 +140,8 @@ def ship_history(
             storage.create(key, data, retain_until=retain_until)
         except ObjectExists:
             new = False
-        if storage.read(key) != data:
-            raise _changed(key, storage)
+    if storage.read(key) != data:
+        raise _damaged(key, storage)
     prefix = wal_same_name(target, system_id, f"{timeline:08X}")
     if any(stat.key != key and stat.bytes for stat in storage.list(prefix)):
         raise forked(history_name(timeline), storage.name)
@@ -188,7 +191,7 @@ def streamed_until(storage: Storage, target: str, clock: Clock = utc_now) -> dat
 
 
 def _is_there(storage: Storage, key: str) -> bool:
-    """What is there was written whole, by us or by a backup; an empty object never was."""
+    """An empty object was never one: it is removed."""
     stat = storage.stat(key)
     if stat is not None and not stat.bytes:
         storage.delete(key)
@@ -199,31 +202,60 @@ def _is_there(storage: Storage, key: str) -> bool:
 def _store(
     storage: Storage, key: str, path: Path, stored: StoredObject, retain_until: datetime | None
 ) -> bool:
-    """Write once and read back; False when somebody else's object of the same contents came first.
+    """Write once and read back; False when it was there, or somebody else's of the same contents came first.
 
     Conditionally: age is randomized, so a second writer's bytes would differ from those that the first one
-    is about to read back.
+    is about to read back. What is there may be ours of an earlier try, which ended before it was read back.
     """
-    if stored.bytes > _IN_MEMORY:
+    new = not _is_there(storage, key)
+    if new and stored.bytes > _IN_MEMORY:
         storage.put(key, path, sha256=stored.sha256, retain_until=retain_until)
-    else:
+    elif new:
         try:
             with disk_errors("read WAL spool", path.parent):
                 data = path.read_bytes()
             storage.create(key, data, retain_until=retain_until)
         except ObjectExists:
-            return False
+            new = False
+    _read_back(storage, key, path, stored, new=new)
+    return new
+
+
+def _read_back(storage: Storage, key: str, path: Path, stored: StoredObject, *, new: bool) -> None:
+    """Compare what the repository holds with what was sent.
+
+    Another writer's object begins otherwise; that one is whoever wrote it to read back: without the identity
+    nobody can tell more.
+
+    Raises:
+        StorageError: Ours is damaged there. It is removed, so that the next try sends it again.
+    """
+    if not new and _is_another_writers(storage, key, path):
+        return
     try:
         with storage.open(key) as stream:
             verify_stored(stream, stored)
     except IntegrityError:
-        raise _changed(key, storage) from None
-    return True
+        raise _damaged(key, storage) from None
 
 
-def _changed(key: str, storage: Storage) -> StorageError:
+def _is_another_writers(storage: Storage, key: str, path: Path) -> bool:
+    with disk_errors("read WAL spool", path.parent), path.open("rb") as file:
+        ours = file.read(_HEAD)
+    with storage.open(key) as stream:
+        there = stream.read(_HEAD)
+    return there != ours and there.startswith(_AGE) and ours.startswith(_AGE)
+
+
+def _damaged(key: str, storage: Storage) -> StorageError:
+    """Remove it, and say so. Under a lock the damaged version stays what is read: then this does not end."""
+    with suppress(StorageError):
+        storage.delete(key)
     return StorageError(
-        f"{key} in {storage.name} reads back differently", op="ship WAL", hint="Check that repository's disk."
+        f"{key} in {storage.name} reads back differently",
+        op="ship WAL",
+        hint="It is sent again. Check that repository's disk.",
+        transient=True,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from pra.errors import DecryptError, IntegrityError
+from pra.errors import DecryptError, IntegrityError, StorageError
 from pra.layout import wal_history_key, wal_partial_key, wal_segment_key
 from pra.postgres.wal import segment_name
 from pra.storage.base import Storage
@@ -266,6 +266,28 @@ def test_a_changed_segment_is_named(local_store: LocalStorage, tmp_path: Path) -
     path.unlink()
     with pytest.raises(IntegrityError, match="is missing"):
         read_segment(local_store, entry, [])
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("how", ["flipped", "cut short"])
+def test_what_was_stored_damaged_is_sent_again_and_never_taken_for_shipped(
+    local_store: LocalStorage, tmp_path: Path, how: str, encrypted: bool
+) -> None:
+    """As a try leaves it that was killed before it read back, on a disk that lies."""
+    recipients = [str(pyrage.x25519.Identity.generate().to_public())] if encrypted else []
+    sealed = seal_segment(DATA, seg(1, 3), tmp_path, system_id=SERVER, recipients=recipients)
+    assert ship(local_store, "db", sealed, retain_until=None)
+    entry = read_archive(local_store, "db", SERVER).find(seg(1, 3))
+    assert entry is not None
+    path = local_store.root / entry.key
+    good = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]) if how == "flipped" else good[:-1])
+    with pytest.raises(StorageError, match="reads back differently") as caught:
+        ship(local_store, "db", sealed, retain_until=None)
+    assert caught.value.transient
+    assert ship(local_store, "db", sealed, retain_until=None)
+    assert path.read_bytes() == good
 
 
 def test_what_an_earlier_process_sealed_is_known_by_its_name(tmp_path: Path) -> None:
