@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.fix_record",
     "tests.fix_akig",
     "tests.fix_store",
+    "tests.fix_locked",
     "tests.fix_faults",
     "tests.fix_slack",
     "tests.fix_prefect",

@@ -30,7 +30,7 @@ class ExpiryReport:
     """What retention decided in one repository, and what was removed.
 
     Attributes:
-        retained: Backups that had to stay: locked, in use, or not ours to delete.
+        retained: Backups that had to stay: locked, in use, not ours to delete, or needed by one of those.
         reasons: Why, in the same order.
         wal: What is to become of the WAL here, by server.
         wal_removed: The WAL objects that went.
@@ -133,10 +133,7 @@ def expire(context: Context, repository: str, *, dry_run: bool = False) -> Expir
     swept = _Swept()
     try:
         with hold(context.storage(repository), context.target.name, "expire", context.clock) as lease:
-            for expired in decided.expire:
-                reason = _remove(context, repository, expired.backup_id, removed)
-                if reason:
-                    retained[expired.backup_id] = reason
+            _remove_backups(context, repository, decided, entries, removed, retained)
             written = context.storage(repository).stat(lease.key)
             present = min(context.clock(), written.modified) if written else context.clock()
             wal = plan_wal(context, repository, entries, staying | set(retained), present)
@@ -185,6 +182,32 @@ def _record(repository: str, removed: list[str], wal: Sequence[Doomed]) -> dict[
         size = sum(one.bytes for one in wal)
         record["wal"] = {"objects": len(wal), "bytes": size, "first": wal[0].name, "last": wal[-1].name}
     return record
+
+
+def _remove_backups(
+    context: Context,
+    repository: str,
+    decided: RetentionPlan,
+    entries: Sequence[BackupEntry],
+    removed: list[str],
+    retained: dict[str, str],
+) -> None:
+    """Newest first, children before their parents: what one that had to stay stands upon stays with it."""
+    parents = {facts.backup_id: facts.parents for facts in retention_facts(entries)}
+    needed: dict[str, str] = {}
+    for expired in decided.expire:
+        backup_id = expired.backup_id
+        child = needed.get(backup_id)
+        if child is not None:
+            reason = f"{child}, which had to stay, stands upon it"
+        else:
+            reason = _remove(context, repository, backup_id, removed)
+        if not reason:
+            continue
+        retained[backup_id] = reason
+        if backup_id not in removed:  # its manifest is still there
+            for parent in parents[backup_id]:
+                needed.setdefault(parent, backup_id)
 
 
 def _remove(context: Context, repository: str, backup_id: str, removed: list[str]) -> str:
