@@ -15,7 +15,7 @@ from checks.database import Check, bounded, connect, number
 from pra.model import CheckResult, Status
 from pra.postgres import fingerprint as fp
 from pra.postgres.connect import postgres_errors
-from pra.postgres.wal import format_lsn, parse_lsn
+from pra.postgres.wal import format_lsn, parse_lsn, record_start
 from pra.restored import Recovered, RestoredDatabase
 
 _UNLOGGED_SEQUENCES = """
@@ -182,11 +182,31 @@ def critical_tables(db: RestoredDatabase) -> CheckResult:
 def recovery(db: RestoredDatabase) -> CheckResult:
     """Recovery ended where it was to end; what came back last."""
     found = recovered_of(db)
+    expected = f"recovered to {found.target.text()}"
     reached = "?" if found.reached is None else format_lsn(found.reached)
     last = (
         "" if found.last_commit is None else f", last transaction {found.last_commit:%Y-%m-%d %H:%M:%S} UTC"
     )
-    return CheckResult("recovery", Status.PASSED, f"recovered to {found.target}", f"at {reached}{last}")
+    if missed := _missed(db):
+        return CheckResult("recovery", Status.FAILED, expected, f"at {reached}{last}", missed)
+    return CheckResult("recovery", Status.PASSED, expected, f"at {reached}{last}")
+
+
+def _missed(db: RestoredDatabase) -> str:
+    """Why what came back is not the target's state, or nothing. About the end of the WAL, recovery says."""
+    found, facts = recovered_of(db), db.manifest.physical
+    target, reached, last, moment = found.target, found.reached, found.last_commit, found.target.moment
+    if reached is None or facts is None:
+        return "where recovery ended is not known"
+    early = late = False
+    if target.lsn is not None:
+        behind = record_start(reached, facts.wal_segment_bytes)
+        early = reached <= target.lsn if target.inclusive else behind < target.lsn
+    elif moment is not None and last is not None:
+        late = last > moment if target.inclusive else last >= moment
+    if late:
+        return "a transaction of after the target came back"
+    return "recovery ended before the target" if early else ""
 
 
 def wal_continuity(db: RestoredDatabase) -> CheckResult:

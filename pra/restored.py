@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from pra.engines.recovery_target import RecoveryTarget
 from pra.manifest import Manifest
 from pra.model import CheckResult
 from pra.postgres.connect import Server
@@ -24,7 +25,7 @@ class Recovered:
     Attributes:
         observed: What was read at the cut, where the database held exactly what the fingerprint saw; None
             where nothing was, and why: ``uncompared`` (there is no cut) or ``damaged`` (it cannot be read).
-        target: Where recovery was to end, as a person reads it.
+        target: Where recovery was to end.
         reached: Where it ended, and when the last transaction there had committed.
         databases: The server's other databases.
         missing: A WAL segment that is not there although WAL goes on behind it, or empty.
@@ -34,7 +35,7 @@ class Recovered:
     observed: Fingerprint | None
     uncompared: str
     damaged: str
-    target: str
+    target: RecoveryTarget
     reached: int | None
     last_commit: datetime | None
     databases: tuple[str, ...] = ()

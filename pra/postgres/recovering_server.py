@@ -92,7 +92,11 @@ class _State:
 
 @dataclass
 class RecoveringServer:
-    """See `open_recovery`."""
+    """See `open_recovery`.
+
+    Attributes:
+        ran_out: No transaction lay behind the settled target: it stands where the WAL ended.
+    """
 
     home: Path
     data: Path
@@ -105,6 +109,7 @@ class RecoveringServer:
     scope: Scope = field(repr=False)
     process: Process | None = field(default=None, repr=False)
     timeline: int = 0
+    ran_out: bool = False
     _standby: bool = False
     _since: int = 0
     _lsn: int = 0
@@ -135,13 +140,15 @@ class RecoveringServer:
             RestoreError: The server did not start, or did not get there; with its last words.
             IntegrityError, StorageError: WAL could not be fetched.
         """
-        self.timeline = timeline
+        self.timeline, self.ran_out = timeline, False
         try:
             self._recover_carefully(target, pause)
         except TargetNotReached:
             if not target.settled:
                 raise
-            # Nothing was committed between the last transaction and the target: the end is its state.
+            # Nothing was committed between the last transaction and the target: the end is its state. Or the
+            # WAL is damaged there, which PostgreSQL takes for its end: whoever knows how far it goes looks.
+            self.ran_out = True
             self._recover_carefully(LATEST, pause)
 
     def advance(self, target: RecoveryTarget, *, pause: bool = True) -> None:

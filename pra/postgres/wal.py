@@ -15,6 +15,7 @@ from pra.errors import UsageError
 
 SEGMENT_BYTES = 16 << 20
 """PostgreSQL's default; ``initdb --wal-segsize`` makes others, so every function takes it."""
+PAGE_BYTES = 8192
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
@@ -73,6 +74,15 @@ def segments_between(
     last = max(start, stop - 1) // segment_bytes
     first = start // segment_bytes
     return tuple(segment_name(timeline, n * segment_bytes, segment_bytes) for n in range(first, last + 1))
+
+
+def record_start(end: int, segment_bytes: int = SEGMENT_BYTES) -> int:
+    """Where the record behind one that ends here begins: a page's header comes first, a longer one in a
+    segment's first page (``SizeOfXLogShortPHD``, ``SizeOfXLogLongPHD`` in ``access/xlog_internal.h``).
+    """
+    if end % segment_bytes == 0:
+        return end + 40
+    return end + 24 if end % PAGE_BYTES == 0 else end
 
 
 def history_name(timeline: int) -> str:

@@ -366,7 +366,8 @@ def roll_on(this: Recovery) -> None:
 def _came_far_enough(this: Recovery) -> None:
     """PostgreSQL takes the first record that it cannot read for the end of the WAL."""
     found = this.planned.plan
-    if found.target.kind != "latest" or this.reached is None or not found.wal:
+    to_the_end = found.target.kind == "latest" or (this.server is not None and this.server.ran_out)
+    if not to_the_end or this.reached is None or not found.wal:
         return
     # What was cut short in the middle of a record may lead no further than into the segment before.
     last = found.wal[-2] if found.partial and len(found.wal) > 1 else found.wal[-1]

@@ -17,10 +17,13 @@ from checks import Checks
 from pra.engines.recovery import RecoveryTarget
 from pra.errors import UsageError
 from pra.model import CheckResult, Status, Verdict
-from pra.postgres.wal import SEGMENT_BYTES, parse_lsn
-from pra.procedures import physical_verify, verify
+from pra.postgres.wal import SEGMENT_BYTES, parse_lsn, segment_name
+from pra.procedures import physical_verify, recovering, verify
+from pra.procedures.context import recipients
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Session
+from pra.timing import from_iso, to_iso
+from pra.wal.shipping import seal_segment, ship
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
 from tests.fix_pages import replace_bytes
@@ -224,3 +227,47 @@ def test_a_promoted_server_is_followed_to_the_end_of_its_new_timeline(physical_w
 def verified_to(world: World, target: RecoveryTarget) -> VerifyReport:
     with world.context() as context:
         return verify.run(context, Checks(), repository="near", target=target)
+
+
+def test_damaged_wal_is_not_taken_for_a_quiet_time(
+    physical_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment whose bytes end early and whose hash fits: for PostgreSQL the WAL ends there.
+
+    Up to the target all WAL is known to have come, so its end would be the target's state.
+    """
+    world = physical_world
+    world.backup()
+    commit(world, "INSERT INTO numbered (id) VALUES (2001)")
+    [(torn,)] = world.cluster.query("app", "SELECT pg_current_wal_insert_lsn()::text")
+    commit(world, "INSERT INTO numbered (id) VALUES (2002)")
+    archive_wal(world)
+    _, moment = commit(world, "INSERT INTO numbered (id) VALUES (2003)")
+    archive_wal(world)
+    known = world.clock()
+    monkeypatch.setattr(recovering, "streamed_until", lambda *_: known)
+    target = RecoveryTarget("time", to_iso(from_iso(moment)))
+    report = verified_to(world, target)
+    assert report.verdict is Verdict.PASS, complaints(report)
+
+    name = segment_name(1, parse_lsn(torn))
+    data = (world.cluster.pgdata / "pg_wal" / name).read_bytes()[: parse_lsn(torn) % SEGMENT_BYTES]
+    put_segment(world, "near", name, data.ljust(SEGMENT_BYTES, b"\0"))
+    report = verified_to(world, target)
+    assert report.verdict is Verdict.FAIL
+    assert "before the WAL in near does" in complaints(report)
+
+
+def put_segment(world: World, repository: str, name: str, data: bytes) -> None:
+    """Other bytes under this name, and a hash that fits them."""
+    for path in (world.folder(repository) / "wal").rglob(f"{name}-*"):
+        path.unlink()
+    system_id = str(
+        world.cluster.query("postgres", "SELECT system_identifier FROM pg_control_system()")[0][0]
+    )
+    with world.context() as context:
+        sealed = seal_segment(
+            data, name, world.home, system_id=system_id, recipients=recipients(context.settings)
+        )
+        ship(context.storage(repository), "db", sealed, retain_until=None)
+        sealed.path.unlink()

@@ -123,6 +123,9 @@ def test_a_settled_time_behind_the_last_commit_is_the_end(ten: Recoverable) -> N
         server.start(replace(late(ten.source.rows), settled=True), 1)
         assert count(server) == 10
         assert server.paused_at() is not None
+        assert server.ran_out
+        server.advance(LATEST)
+        assert not server.ran_out
 
 
 def test_a_target_before_the_end_of_the_base_backup_is_refused(ten: Recoverable) -> None:
