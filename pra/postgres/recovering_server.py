@@ -539,11 +539,11 @@ def _prepare(server: RecoveringServer) -> None:
             os.chown(path, account.uid, account.gid)
     server._write(home / "pg_hba.conf", "local all all trust\n")
     server._write(home / "pg_ident.conf", "")
-    if not (data / SET_ASIDE).exists():
-        with contextlib.suppress(FileNotFoundError):
-            # It overrules every file, and names archives and hosts that are not ours.
-            (data / "postgresql.auto.conf").rename(data / SET_ASIDE)
+    with contextlib.suppress(FileNotFoundError):
+        # It overrules every file, and names archives and hosts that are not ours. What lies set aside is of
+        # an earlier restore and came along in the backup; or it is this file, and then there is no other.
+        (data / "postgresql.auto.conf").replace(data / SET_ASIDE)
 
 
 SET_ASIDE = "postgresql.auto.conf.restored"
-"""What the source's ``ALTER SYSTEM`` had written; `pra.postgres.startable` reads it."""
+"""What the source's ``ALTER SYSTEM`` had written: stays in the directory, to be looked at."""

@@ -13,7 +13,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,11 +176,13 @@ class _Files:
 
 
 def _set_aside(files: _Files) -> None:
-    """What was restored stays to be looked at, under names that PostgreSQL does not read."""
+    """What was restored stays to be looked at, under names that PostgreSQL does not read.
+
+    What lies there already was left by an earlier restore, and the backup brought it along.
+    """
     for name in ("postgresql.conf", "postgresql.auto.conf"):
-        path, aside = files.data / name, files.data / f"{name}.restored"
-        if path.exists() and not aside.exists():
-            path.rename(aside)
+        with suppress(FileNotFoundError):  # on Debian outside; the other was set aside before the start
+            (files.data / name).replace(files.data / f"{name}.restored")
 
 
 def _write_access(files: _Files, known: Configuration | None) -> Iterator[str]:

@@ -217,6 +217,31 @@ def test_a_promoted_sandbox_archives_nothing_and_follows_nothing(ten: Recoverabl
     assert not (data.parent / "was-run").exists()
 
 
+def test_a_server_restored_once_before_is_as_inert(ten: Recoverable, tmp_path: Path) -> None:
+    """What an earlier restore set aside came along; what ``ALTER SYSTEM`` wrote since is set aside too."""
+    data = ten.copy()
+    command = f"touch {data.parent}/was-run-again; exit 1"
+    ours = f"restore_command = '{command}'\nrecovery_end_command = '{command}'\n"
+    (data / "postgresql.auto.conf.restored").write_text("work_mem = '1MB'\n")
+    (data / "postgresql.conf.restored").write_text("# of the restore before\n")
+    (data / "postgresql.auto.conf").write_text(f"{ours}unix_socket_directories = '{tmp_path}'\n")
+    for target, rows in ((RecoveryTarget("name", "half"), 5), (LATEST, 10)):
+        # Opened again, it is not lost.
+        with ten.server(data=data) as server:
+            server.start(target, 1)
+            assert count(server) == rows
+        assert ours in (data / "postgresql.auto.conf.restored").read_text()
+        assert not (data / "postgresql.auto.conf").exists()
+    with ten.server(data=data, durable=True) as server:
+        server.start(LATEST, 1, pause=False)
+        server.stop()
+        make_startable(data, configuration=None, tools=ten.source.tools)
+    assert not (data.parent / "was-run-again").exists()
+    assert ours in (data / "postgresql.auto.conf.restored").read_text()
+    assert (data / "postgresql.auto.conf").read_text() == ""
+    assert "of the restore before" not in (data / "postgresql.conf.restored").read_text()
+
+
 def test_a_directory_without_its_label_is_not_started(ten: Recoverable) -> None:
     data = ten.copy()
     (data / "backup_label").unlink()
