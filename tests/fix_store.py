@@ -162,17 +162,27 @@ def store(request: pytest.FixtureRequest) -> Storage:
     return found
 
 
+@contextlib.contextmanager
+def a_disk(mount: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of that size."""
+    mount.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(mount)],
+        capture_output=True,
+        check=False,
+    )
+    require("the right to mount a file system", done.returncode == 0)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(mount)], capture_output=True, check=False
-    )
-    require("the right to mount a file system", done.returncode == 0)
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
+    with a_disk(tmp_path / "disk", 2) as mount:
+        yield mount
 
 
 def source_of(folder: Path, data: bytes) -> tuple[Path, str]:

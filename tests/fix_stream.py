@@ -133,6 +133,8 @@ def reached(world: World, repository: str, timeline: int = 1, size: int = SMALL_
     if not archive.segments and not archive.partials:
         return 0
     histories = load_histories(open_repository(world, repository), archive)
+    if timeline > 1 and timeline not in histories:
+        return 0
     first = min(segment_start(name, size) for name in (*archive.segments, *archive.partials))
     return covered_until(archive, timeline, first, size, histories)
 

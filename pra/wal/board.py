@@ -16,21 +16,35 @@ _PROOFS = 64
 
 @dataclass(frozen=True)
 class Proof:
-    """At ``at`` the server's WAL was durable up to ``lsn``: who has that has all that was committed then."""
+    """At ``at`` the server's WAL was durable up to ``lsn``: who has that has all that was committed then.
+
+    ``timeline`` is None where the server cannot say, being a standby.
+    """
 
     at: datetime
     lsn: int
+    timeline: int | None = None
+
+    def reached(self, timeline: int, lsn: int) -> bool:
+        """Whether whoever has this timeline up to ``lsn`` has it."""
+        return self.lsn <= lsn and self.timeline in (None, timeline)
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What lies on our disk, as of one moment. Whoever has all of it has the WAL up to ``reached``."""
+    """What lies on our disk, as of one moment. Whoever has all of it has the WAL up to ``reached``.
+
+    Attributes:
+        reached: Timeline and position.
+        behind: Something was dropped here before this repository had it: only a copy brings that.
+    """
 
     histories: Mapping[int, bytes]
     sealed: Sequence[SealedSegment]
     beginnings: Sequence[Beginning]
-    reached: int
+    reached: tuple[int, int]
     proofs: Sequence[Proof]
+    behind: bool = False
 
 
 class Board:
@@ -51,16 +65,20 @@ class Board:
         self._beginnings: dict[str, Beginning] = {}
         self._replaced: list[Path] = []
         self._using: dict[str, frozenset[Path]] = {}
-        self._reached = 0
+        self._reached = (0, 0)
         self._proofs: list[Proof] = []
         self._have: dict[str, set[str]] = {}
         self._begun: dict[str, dict[str, int]] = {}
-        self._behind: set[str] = set()
+        self._behind: dict[str, int] = {}
 
     # -- the receiving side --------------------------------------------------------------------
 
-    def publish(self, beginnings: Sequence[Beginning], reached: int, proof: Proof | None) -> None:
-        """Say what is on the disk now, and wake the shippers."""
+    def publish(self, beginnings: Sequence[Beginning], reached: tuple[int, int], proof: Proof | None) -> None:
+        """Say what is on the disk now, and wake the shippers.
+
+        Args:
+            reached: Timeline and position; up to there everything is sealed, or in a beginning.
+        """
         with self._changed:
             for new in beginnings:
                 self._replace(new.segment, new)
@@ -92,7 +110,8 @@ class Board:
                     break
                 have = self._have.get(one.path.name, set())
                 if have:
-                    self._behind |= set(self._names) - have
+                    for name in set(self._names) - have:
+                        self._behind[name] = self._behind.get(name, 0) + 1
                     self._drop(one)
                     excess -= one.stored.bytes
             return sorted(self._behind)
@@ -130,7 +149,14 @@ class Board:
             lacking = [
                 one for one in self._spool.sealed() if repository not in self._have.get(one.path.name, set())
             ]
-            return Ready(dict(self._histories), lacking, wanted, self._reached, tuple(self._proofs))
+            return Ready(
+                dict(self._histories),
+                lacking,
+                wanted,
+                self._reached,
+                tuple(self._proofs),
+                behind=repository in self._behind,
+            )
 
     def acknowledge(self, repository: str, sealed: SealedSegment) -> None:
         """This repository has it; once all have, it goes."""
@@ -149,14 +175,21 @@ class Board:
                 self._replace(begun.segment, None)
                 self._spool.forget_ended(begun.segment)
 
-    def must_copy(self, repository: str) -> bool:
-        """Whether something was dropped here before this repository had it."""
+    def must_copy(self, repository: str) -> int:
+        """How many segments were dropped here before this repository had them, and were not copied since."""
         with self._changed:
-            return repository in self._behind
+            return self._behind.get(repository, 0)
 
-    def copied(self, repository: str) -> None:
+    def copied(self, repository: str, dropped: int) -> None:
+        """It has what others had when ``must_copy`` said so many; what was dropped meanwhile it may lack."""
         with self._changed:
-            self._behind.discard(repository)
+            if self._behind.get(repository) == dropped:
+                del self._behind[repository]
+
+    def waiting_bytes(self) -> int:
+        """What finished segments take on our disk."""
+        with self._changed:  # a shipper may be dropping what is being counted
+            return self._spool.bytes()
 
     def fail(self, error: BaseException) -> None:
         """The streamer must end with this."""

@@ -7,9 +7,10 @@ from contextlib import suppress
 from datetime import datetime
 
 from pra.errors import ObjectExists, ObjectMissing, StorageError
-from pra.postgres.wal import segment_end
+from pra.postgres.wal import segment_end, segment_start, segment_timeline
 from pra.storage.base import Storage
 from pra.wal.archive import Archive, ArchivedHistory, ArchivedSegment, read_archive
+from pra.wal.coverage import Histories, covered_until, reigns
 
 _LARGEST = 2 << 30
 
@@ -36,6 +37,42 @@ def lacking(
         if here.find(name, one.sha256) is None
     ]
     return histories + segments
+
+
+def lacking_from(
+    archive: Archive, timeline: int, histories: Histories, since: int | None, segment_bytes: int
+) -> list[int]:
+    """Where a repository begins to lack WAL on the way to ``timeline``: at every hole, and at the end. Pure.
+
+    Args:
+        since: Older WAL is not wanted; None: it begins where the WAL here does.
+
+    Example: of segments 1 to 9 it has 3, 4 and 7, whole: from 5 and from 8 on, as positions.
+    """
+    path = reigns(timeline, histories)
+    there = sorted(
+        {
+            segment_start(name, segment_bytes)
+            for name in (*archive.segments, *archive.partials)
+            for step in path
+            if step.timeline == segment_timeline(name)
+            and (step.stop is None or segment_start(name, segment_bytes) < step.stop)
+            and segment_end(name, segment_bytes) > max(since or 0, step.start)
+        }
+    )
+    found: list[int] = []
+    if since is not None and there and there[0] > since:
+        found.append(since)
+    while there:
+        until = covered_until(archive, timeline, there[0], segment_bytes, histories)
+        if until <= there[0]:
+            until = there[0]
+            there = there[1:]
+        found.append(until)
+        there = [
+            start for start in there if start >= until and start != until // segment_bytes * segment_bytes
+        ]
+    return found
 
 
 def copy_missing(

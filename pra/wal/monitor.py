@@ -19,7 +19,8 @@ _LOOK = """
 SELECT (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
              ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::int8,
        s.slot_name IS NOT NULL, s.slot_type, coalesce(s.active, false), coalesce(s.wal_status, ''),
-       (s.restart_lsn - '0/0'::pg_lsn)::int8, (r.write_lsn - '0/0'::pg_lsn)::int8
+       (s.restart_lsn - '0/0'::pg_lsn)::int8, (r.write_lsn - '0/0'::pg_lsn)::int8,
+       CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_flush_lsn()), 8) END
 FROM (SELECT 1) AS one
      LEFT JOIN pg_replication_slots AS s ON s.slot_name = %s
      LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
@@ -34,6 +35,7 @@ class Observation:
         at: Our clock, just before the server was asked.
         flushed: How far its WAL was durable then.
         written: How far it knows that its WAL was written here; None where the role may not see it.
+        timeline: The one it writes; None: it is a standby.
         active: Somebody streams from the slot.
         status: ``wal_status`` of ``pg_replication_slots``: ``reserved`` … ``lost``; empty without a slot.
         restart: The oldest WAL that the slot keeps; None: nothing.
@@ -46,6 +48,7 @@ class Observation:
     status: str
     restart: int | None
     written: int | None
+    timeline: int | None = None
 
 
 class Monitor:
@@ -54,6 +57,8 @@ class Monitor:
     def __init__(self, server: Server, slot: str, application: str, clock: Clock) -> None:
         self._server, self._slot, self._application, self._clock = server, slot, application, clock
         self._connection: Connection | None = None
+        self.fresh = False
+        """We made the slot, and nothing was streamed from it yet."""
 
     def look(self) -> Observation:
         """Ask.
@@ -72,7 +77,8 @@ class Monitor:
                 op="watch replication slot",
                 hint='Choose another name: slot = "…" under the target\'s [physical].',
             )
-        return Observation(at, row[0] or 0, bool(row[1]), bool(row[3]), row[4], row[5], row[6])
+        timeline = None if row[7] is None else int(row[7], 16)
+        return Observation(at, row[0] or 0, bool(row[1]), bool(row[3]), row[4], row[5], row[6], timeline)
 
     def ensure_slot(self) -> Observation:
         """Make the slot where it is missing.
@@ -83,6 +89,12 @@ class Monitor:
             ConnectError: The server does not answer.
         """
         seen = self.look()
+        if seen.status == "lost" and self.fresh:
+            # Asking for WAL that the server has removed moved the slot there, and so out of its own reach
+            # (PhysicalConfirmReceivedLocation in walsender.c).
+            with self._asking() as connection, postgres_errors("drop replication slot"):
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (self._slot,))
+            seen = self.look()
         if not seen.exists:
             self._create()
             seen = self.look()
@@ -95,6 +107,7 @@ class Monitor:
         with self._asking() as connection, postgres_errors(op):
             try:
                 connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", (self._slot,))
+                self.fresh = True
             except psycopg.errors.DuplicateObject:
                 return
             except psycopg.errors.InsufficientPrivilege:

@@ -2,7 +2,8 @@
 
 Where it begins it finds out itself from what lies in its folder (``FindStreamingStart`` in
 ``pg_receivewal.c``). Only where that leads nowhere, because the folder is new, the server has removed that
-WAL, or another timeline has become the true one, is it told by an empty unfinished segment.
+WAL, or another timeline has become the true one, is it told by an empty unfinished segment: first where the
+repositories want WAL from, then where the slot does, last where the server is now.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from enum import IntEnum
 
-from pra.errors import BusyError, PraError, ToolError, UsageError
+from pra.errors import BusyError, PraError, SpaceError, ToolError, UsageError
 from pra.postgres.connect import Server
 from pra.postgres.replication import Identity, explain_refusal, identify, timeline_history
 from pra.postgres.tools import Tools
-from pra.postgres.wal import Switch, format_lsn, parse_history, segment_name
+from pra.postgres.wal import Switch, format_lsn, parse_history, segment_end, segment_name
 from pra.proc import Process, Scope
+from pra.wal.coverage import Histories, reigns
 from pra.wal.monitor import Monitor, Observation, lost
 from pra.wal.spool import WalSpool
 
@@ -32,16 +33,8 @@ _REMOVED = re.compile(r"requested WAL segment (\w+) has already been removed")
 _AHEAD = re.compile(r"is not in this server's history|is ahead of the WAL flush position")
 _LOST = re.compile(r"can no longer (?:access|get changes from) replication slot|slot .* has been invalidated")
 _ACTIVE = re.compile(r"replication slot .* is active for PID")
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _NEWS = re.compile(r"starting log streaming|switched to timeline|not renaming")
-
-
-class Start(IntEnum):
-    """Where to begin, from best to last resort."""
-
-    FOLDER = 0
-    ARCHIVE = 1
-    SLOT = 2
-    PRESENT = 3
 
 
 def receive_argv(tools: Tools, server: Server, *, folder: str, slot: str) -> tuple[str, ...]:
@@ -58,11 +51,18 @@ def receive_argv(tools: Tools, server: Server, *, folder: str, slot: str) -> tup
     )
 
 
+def _cause(text: str) -> str:
+    """What ended it: that it was then disconnected is only what follows."""
+    lines = [line.partition("error: ")[2] for line in text.splitlines() if "error: " in line]
+    return next((line for line in lines if line and line != "disconnected"), "")
+
+
 class Receiver:
     """See the module. Everything but ``on_line`` runs on the caller's thread.
 
     Args:
-        wanted: Where the repositories want WAL from, when the folder cannot say: a segment's name.
+        wanted: Where the repositories want WAL from, when the folder cannot say: positions in order, on the
+            way to this timeline.
         wake: Called from another thread when a segment was finished or the tool said something.
     """
 
@@ -75,7 +75,7 @@ class Receiver:
         monitor: Monitor,
         slot: str,
         *,
-        wanted: Callable[[int], str | None],
+        wanted: Callable[[int, Histories], list[int]],
         wake: Callable[[], None],
     ) -> None:
         self._server, self._tools, self._scope = server, tools, scope
@@ -85,7 +85,8 @@ class Receiver:
         self._started_at = 0.0
         self._next_at = 0.0
         self._failures = 0
-        self._start = Start.FOLDER
+        self._told = False  # where to begin, by us, and before what the slot keeps
+        self._removed = 0  # up to here the server has no WAL any more
         self._ever = False
         self._busy_since: float | None = None
         self.error: PraError | None = None
@@ -135,8 +136,6 @@ class Receiver:
         self._busy_since = None
         for name in self._spool.repair():
             _log.warning("removed %s, which a kill or a full disk had left half-made", name)
-        if self._start is Start.FOLDER and self._spool.is_empty():
-            self._start = Start.ARCHIVE
         identity = identify(self._server)
         if identity.system_identifier != self._spool.system_id:
             raise UsageError(
@@ -158,16 +157,20 @@ class Receiver:
 
     def _prepare(self, seen: Observation, identity: Identity) -> None:
         """Lay the mark where to begin, unless the folder itself says it."""
-        if self._start is Start.FOLDER:
+        self._told = False
+        if not self._spool.is_empty():
             return
-        size = self._spool.segment_bytes
-        kept = segment_name(identity.timeline, seen.restart or identity.lsn, size)
-        segment = kept
-        if self._start is Start.ARCHIVE:
-            segment = min(self._wanted(identity.timeline) or kept, kept)
-        elif self._start is Start.PRESENT:
-            segment = segment_name(identity.timeline, identity.lsn, size)
-        self._spool.begin_at(segment)
+        size, timeline = self._spool.segment_bytes, identity.timeline
+        histories: dict[int, tuple[Switch, ...]] = {}
+        if timeline > 1:
+            histories[timeline] = parse_history(timeline_history(self._server, timeline).decode())
+        kept, present = seen.restart or identity.lsn, identity.lsn
+        places = {lsn // size * size for lsn in (*self._wanted(timeline, histories), kept, present)}
+        place = next((lsn for lsn in sorted(places) if self._removed <= lsn), present // size * size)
+        self._told = place < kept // size * size
+        # The segment in which a timeline begins is its own: it starts with a copy of its parent's bytes.
+        reign = [one for one in reigns(timeline, histories) if one.start < place + size][-1]
+        self._spool.begin_at(segment_name(reign.timeline, place, size))
 
     def _wait_for_slot(self) -> None:
         now = time.monotonic()
@@ -190,7 +193,8 @@ class Receiver:
     # -- ending --------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        self._failures, self._start, self._ever, self.error = 0, Start.FOLDER, True, None
+        self._failures, self._removed, self._ever, self.error = 0, 0, True, None
+        self._monitor.fresh = False
 
     def _ended(self) -> None:
         process, self._process = self._process, None
@@ -202,7 +206,11 @@ class Receiver:
         try:
             process.check()
         except ToolError as error:
-            self._failed(self._explained(error))
+            known = self._explained(error)
+            if isinstance(known, SpaceError):
+                self._pause()
+                raise known from None
+            self._failed(known)
         else:
             self._failed(ToolError("pg_receivewal ended by itself", op="stream WAL", transient=True))
 
@@ -216,22 +224,26 @@ class Receiver:
             return lost(self._slot)
         if _ACTIVE.search(text):
             self._wait_for_slot()
+        if full := _FULL.search(text):
+            fact = f"{self._spool.received}: {full[0].lower()}"
+            return SpaceError(
+                fact, op="stream WAL", hint="Free space there, or lower backlog under [physical]."
+            )
         known = explain_refusal(text, self._server)
         if known is not None:
             return known
         hint = "It is started again; see the server's log."
-        return ToolError(error.message, stderr=text, op="stream WAL", hint=hint, transient=True)
+        return ToolError(
+            _cause(text) or error.message, stderr=text, op="stream WAL", hint=hint, transient=True
+        )
 
     def _after_removal(self, segment: str) -> PraError:
         """The server has no longer what comes next: begin where it has, and say what is missing."""
-        tried = self._start
-        self._start = Start.PRESENT if tried >= Start.SLOT else Start.SLOT
+        self._removed = segment_end(segment, self._spool.segment_bytes)
         self._abandon()
-        if tried is Start.ARCHIVE:
+        if self._told:
             return ToolError(
-                f"the server no longer has {segment}; beginning with what the slot kept",
-                op="stream WAL",
-                transient=True,
+                f"the server no longer has {segment}; beginning further on", op="stream WAL", transient=True
             )
         return ToolError(
             f"WAL is missing from {segment} on: the server removed it before it was streamed",
@@ -271,17 +283,19 @@ class Receiver:
                 following = switches[place + 1].timeline if place + 1 < len(switches) else newest
                 self._abandon()
                 self._spool.begin_at(segment_name(following, switch.lsn, self._spool.segment_bytes))
-                self._start = Start.FOLDER
                 return
 
     def _abandon(self) -> None:
         self._spool.seal_finished()
         self._spool.set_aside()
 
-    def _failed(self, error: PraError) -> None:
+    def _pause(self) -> None:
         pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
         self._failures += 1
         self._next_at = time.monotonic() + pause
+
+    def _failed(self, error: PraError) -> None:
+        self._pause()
         if self.error is None or str(self.error) != str(error) or self._failures % 10 == 0:
             _log.error("%s", error)
         self.error = error

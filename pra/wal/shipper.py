@@ -133,7 +133,8 @@ class Shipper(threading.Thread):
 
     def _copy(self) -> None:
         """From other repositories: after something was dropped before we had it, and now and then."""
-        if self._board.must_copy(self.repository):
+        dropped = self._board.must_copy(self.repository)
+        if dropped:
             self._copy_at = min(self._copy_at, self._tried_copy + _COPY_AGAIN_SECONDS)
         if time.monotonic() < self._copy_at:
             return
@@ -141,7 +142,7 @@ class Shipper(threading.Thread):
         complete = self._copy_missing(self.repository, self._keep_lease)
         self._copy_at = time.monotonic() + (_COPY_SECONDS if complete else _COPY_AGAIN_SECONDS)
         if complete:
-            self._board.copied(self.repository)
+            self._board.copied(self.repository, dropped)
 
     def _ship_histories(self, ready: Ready) -> None:
         # Before any segment of that timeline: without it nobody can tell where the timeline began.
@@ -163,8 +164,8 @@ class Shipper(threading.Thread):
 
     def _vouch(self, ready: Ready) -> None:
         """Say in the repository until when it has everything."""
-        proven = [proof.at for proof in ready.proofs if proof.lsn <= ready.reached]
-        newest = max(proven, default=None)
+        proven = [proof.at for proof in ready.proofs if proof.reached(*ready.reached)]
+        newest = None if ready.behind else max(proven, default=None)
         if newest is None or (self.vouched is not None and newest <= self.vouched):
             self._keep_lease()
             return

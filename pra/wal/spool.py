@@ -139,8 +139,12 @@ class WalSpool:
 
     def finished(self) -> list[str]:
         """Names of the whole segments in ``received``, in order."""
-        names = [path.name for path in self.received.iterdir() if SEGMENT.fullmatch(path.name)]
-        return sorted(name for name in names if (self.received / name).stat().st_size == self.segment_bytes)
+        found = []
+        for path in self.received.iterdir():
+            with suppress(FileNotFoundError):  # sealed and removed meanwhile
+                if SEGMENT.fullmatch(path.name) and path.stat().st_size == self.segment_bytes:
+                    found.append(path.name)
+        return sorted(found)
 
     def histories(self) -> dict[int, bytes]:
         """The timeline histories that came with the WAL."""
@@ -197,15 +201,16 @@ class WalSpool:
     def reached(self) -> tuple[int, int] | None:
         """Timeline and position up to which WAL was received, as far as the bytes themselves tell."""
         found = []
-        for path in self.received.iterdir():
-            if match := _PARTIAL.fullmatch(path.name):
-                found.append((match[1], segment_start(match[1], self.segment_bytes) + self._end(path)))
-            elif SEGMENT.fullmatch(path.name):
-                found.append((path.name, segment_start(path.name, self.segment_bytes) + self.segment_bytes))
-        if not found:
-            return None
-        name, lsn = max(found, key=lambda one: (one[1], one[0]))
-        return int(name[:8], 16), lsn
+        for path in sorted(self.received.iterdir()):
+            partial = _PARTIAL.fullmatch(path.name)
+            name = partial[1] if partial else path.name
+            if not SEGMENT.fullmatch(name):
+                continue
+            size = self.segment_bytes
+            with suppress(FileNotFoundError):  # finished meanwhile, and then counted by the next look
+                size = self._end(path) if partial else size
+                found.append((int(name[:8], 16), segment_start(name, self.segment_bytes) + size))
+        return max(found, default=None)
 
     # -- sealing: one thread -------------------------------------------------------------------
 
@@ -244,22 +249,35 @@ class WalSpool:
                 byte that is not zero tells: what follows it in the file is zeros of the WAL or nothing yet,
                 and recovery, which pads with zeros, sees the same either way.
         """
+        newest = self._put_ended_aside()
         found = []
-        for folder in (self.folder / "ended", self.received):
-            for path in sorted(folder.iterdir()):
-                match = _PARTIAL.fullmatch(path.name)
-                if match is None:
-                    continue
-                with suppress(FileNotFoundError):  # finished meanwhile
-                    before = self._ends.get(path, -1)
-                    end = self._end(path)
-                    start = segment_start(match[1], self.segment_bytes)
-                    if folder == self.received and start < known <= start + self.segment_bytes:
-                        end = max(end, known - start)
-                    if end > max(before, 0):
-                        found.append(self._begun(path, match[1], end, ended=folder != self.received))
-                        self._ends[path] = end
+        for path in (*sorted((self.folder / "ended").iterdir()), *([newest] if newest else [])):
+            match = _PARTIAL.fullmatch(path.name)
+            if match is None:
+                continue
+            with suppress(FileNotFoundError):  # finished meanwhile
+                before = self._ends.get(path, -1)
+                end = self._end(path)
+                start = segment_start(match[1], self.segment_bytes)
+                if path == newest and start < known <= start + self.segment_bytes:
+                    end = max(end, known - start)
+                if end > max(before, 0):
+                    found.append(self._begun(path, match[1], end, ended=path != newest))
+                    self._ends[path] = end
         return found
+
+    def _put_ended_aside(self) -> Path | None:
+        """Only the newest unfinished segment is still written; pg_receivewal leaves an older timeline's
+        where it ended. Returns the newest.
+        """
+        begun = sorted(path for path in self.received.iterdir() if _PARTIAL.fullmatch(path.name))
+        for path in begun[:-1]:
+            with suppress(FileNotFoundError):
+                if self._end(path):
+                    path.replace(self.folder / "ended" / path.name)
+                else:
+                    path.unlink()
+        return begun[-1] if begun else None
 
     def _end(self, path: Path) -> int:
         """Just behind the last byte that is not zero."""

@@ -8,31 +8,36 @@ was not is still with the server's slot, and the next start goes on from there.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pra.errors import PraError, SpaceError
+from pra.disk import disk_errors
+from pra.errors import PraError, SpaceError, StorageError
 from pra.postgres.connect import Server
 from pra.postgres.tools import Tools
-from pra.postgres.wal import next_segment
 from pra.proc import Scope
 from pra.storage.base import Storage
 from pra.timing import Clock
-from pra.wal.archive import read_archive
+from pra.wal.archive import Histories, read_archive
 from pra.wal.board import Board, Proof
-from pra.wal.catching_up import copy_missing
+from pra.wal.catching_up import copy_missing, lacking_from
 from pra.wal.monitor import Monitor, Observation
 from pra.wal.receiver import Receiver
 from pra.wal.shipper import Shipper
-from pra.wal.spool import WalSpool
+from pra.wal.spool import Beginning, WalSpool
 
 _log = logging.getLogger(__name__)
 _LAST_PASS_SECONDS = 30.0
 _REMIND_SECONDS = 60.0
-_PAGE = 8192
+_DEAF_SECONDS = 60.0
+_SPARE_SEGMENTS = 3
+"""One that is being received, one sealed, one sealed beginning."""
+_LEAST_WAL = 24
+"""Bytes of a record's header, and of a page's: less than that is never missing between two flushes."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,9 @@ class Streamer:
         ]
         self._seen: Observation | None = None
         self._blind = False
+        self._unseen_since: float | None = None
         self._paused = False
-        self._said = -_REMIND_SECONDS
+        self._said: dict[str, float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Stream until told to stop, then ship what there is.
@@ -120,57 +126,85 @@ class Streamer:
 
     def _round(self) -> None:
         try:
-            if not self._paused:
-                self._receiver.keep_up()
             self._publish(self._look())
             self._keep_room()
+            if not self._paused:
+                self._require_room()
+                self._receiver.keep_up()
         except SpaceError as error:
             # Whoever receives must not fill the disk further; the server's slot keeps the WAL meanwhile.
             self._receiver.stop()
             self._board.release(0)
             self._say(error)
+        except StorageError as error:
+            self._say(error)  # our own disk: the next round tries again, and the slot keeps the WAL
 
     def _look(self) -> Observation | None:
         """Ask the server; None while it does not answer, or nobody streams from it."""
         if not self._receiver.running:
+            self._unseen_since = None
             return None
+        seen = None
         try:
             seen = self._monitor.look()
         except PraError as error:
             if not self._blind:
                 _log.warning("%s", error)
-            self._blind = True
-            return None
-        self._blind = False
-        return seen if seen.active else None
+        self._blind = seen is None
+        if seen is not None and seen.active:
+            self._unseen_since = None
+            return seen
+        self._start_again_if_deaf()
+        return None
+
+    def _start_again_if_deaf(self) -> None:
+        """A receiver may wait long for a server that is gone, while another one answers in its place."""
+        now = time.monotonic()
+        self._unseen_since = self._unseen_since or now
+        if now - self._unseen_since > _DEAF_SECONDS:
+            _log.warning("the server has not streamed for %.0f s: connecting again", _DEAF_SECONDS)
+            self._receiver.stop()
+            self._unseen_since = None
 
     def _publish(self, seen: Observation | None) -> None:
-        self._spool.seal_finished()
-        known = self._written(seen)
-        beginnings = self._spool.seal_beginning(known=known)
-        here = self._spool.reached()
-        proof = Proof(seen.at, seen.flushed) if seen is not None else None
-        self._board.publish(beginnings, max(here[1] if here else 0, known), proof)
+        # In this order: what was received when it was counted is sealed afterwards in either way, also when
+        # a segment is finished meanwhile.
+        with disk_errors("stream WAL", self._spool.folder):
+            timeline, here = self._spool.reached() or (0, 0)
+            known = self._written(seen, here)
+            proof = Proof(seen.at, seen.flushed, seen.timeline) if seen is not None else None
+            beginnings: list[Beginning] = []
+            full = None
+            try:
+                beginnings = self._spool.seal_beginning(known=known)
+            except SpaceError as error:  # only what is finished makes room
+                full, timeline = error, 0
+            self._spool.seal_finished()
+            self._board.publish(beginnings, (timeline, max(here, known)), proof)
         self._seen = seen
+        if full is not None:
+            raise full
 
-    def _written(self, seen: Observation | None) -> int:
-        """Up to where the WAL is known to be written here. See ``WalSpool.seal_beginning``."""
+    def _written(self, seen: Observation | None, here: int) -> int:
+        """Up to where the WAL is known to be written here. See ``WalSpool.seal_beginning``.
+
+        Args:
+            here: Just behind the last byte that is not zero.
+        """
         if seen is None:
             return 0
         if seen.written is not None:
             return seen.written
-        # A role that may not see our sender's position: what the server had one look ago has come by now,
-        # if what came ends in the same page; the rest of its last record is zeros.
-        before, here = self._seen, self._spool.reached()
-        if before is None or here is None or not 0 <= before.flushed - here[1] < _PAGE:
-            return 0
-        return before.flushed
+        # A role that may not see our sender's position. WAL is sent up to where it was flushed, or up to a
+        # page's end: what is missing is at least a header, so less can only be the zeros a record ends in.
+        before = self._seen
+        return before.flushed if before is not None and 0 <= before.flushed - here < _LEAST_WAL else 0
 
     def _keep_room(self) -> None:
-        waiting, limit = self._spool.bytes(), self._job.backlog
+        waiting, limit = self._board.waiting_bytes(), self._job.backlog
         if waiting > limit:
             behind = self._board.release(limit)
-            waiting = self._spool.bytes()
+            waiting = self._board.waiting_bytes()
             names = ", ".join(behind) or "every repository"
             self._say(
                 PraError(
@@ -187,10 +221,28 @@ class Streamer:
             _log.warning("receiving goes on")
             self._paused = False
 
+    def _require_room(self) -> None:
+        """What was received can leave only through a sealed copy on the same disk.
+
+        Raises:
+            SpaceError: There would not be room for it.
+        """
+        folder = self._spool.folder
+        with disk_errors("stream WAL", folder):
+            free = shutil.disk_usage(folder).free
+        if free < _SPARE_SEGMENTS * self._spool.segment_bytes:
+            raise SpaceError(
+                f"{folder}: {free >> 20} MiB are free, and receiving stops below "
+                f"{_SPARE_SEGMENTS * self._spool.segment_bytes >> 20} MiB",
+                op="stream WAL",
+                hint="Free space there; meanwhile the server's slot keeps the WAL.",
+            )
+
     def _say(self, error: PraError) -> None:
-        if time.monotonic() - self._said > _REMIND_SECONDS:
+        now = time.monotonic()
+        if now - self._said.get(error.message, -_REMIND_SECONDS) >= _REMIND_SECONDS:
             _log.error("%s", error)
-            self._said = time.monotonic()
+            self._said[error.message] = now
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -208,27 +260,26 @@ class Streamer:
 
     # -- repositories --------------------------------------------------------------------------
 
-    def _wanted(self, timeline: int) -> str | None:
-        """The first segment that some repository lacks, as far as they answer: where a new folder begins."""
-        found = []
+    def _wanted(self, timeline: int, histories: Histories) -> list[int]:
+        """Where a new folder may begin: each position from which on some repository lacks WAL, in order."""
+        found: set[int] = set()
         for name, storage in self._job.storages.items():
             try:
                 archive = read_archive(storage, self._job.target, self._spool.system_id)
+                since = self._job.kept_from(name)
             except PraError as error:
                 _log.warning("%s: %s", name, error)
                 continue
-            own = [segment for segment in archive.segments if int(segment[:8], 16) == timeline]
-            if own:
-                found.append(max(own))
-        if not found:
-            return None
-        return next_segment(min(found), self._spool.segment_bytes)
+            found |= set(lacking_from(archive, timeline, histories, since, self._spool.segment_bytes))
+        return sorted(found)
 
     def _copy_missing(self, repository: str, between: Callable[[], None]) -> bool:
         since = self._job.kept_from(repository)
+        if since is None:  # no backup is there that could use any: nothing is copied, nothing vouched for
+            return not self._board.must_copy(repository)
         complete = True
         for name, storage in self._job.storages.items():
-            if name == repository or since is None:
+            if name == repository:
                 continue
             try:
                 count = copy_missing(

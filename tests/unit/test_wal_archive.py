@@ -10,7 +10,7 @@ import pytest
 
 from pra.errors import DecryptError, IntegrityError, StorageError
 from pra.layout import wal_history_key, wal_partial_key, wal_segment_key
-from pra.postgres.wal import segment_name
+from pra.postgres.wal import Switch, segment_name
 from pra.storage.base import Storage
 from pra.storage.local import LocalStorage
 from pra.storage.pipe import seal
@@ -25,6 +25,7 @@ from pra.wal.archive import (
     read_archive,
     systems,
 )
+from pra.wal.catching_up import lacking_from
 from pra.wal.reading import read_segment
 from pra.wal.shipping import seal_segment, sealed_from, ship, ship_history, ship_partial
 
@@ -149,6 +150,32 @@ def test_gaps_are_found_by_timeline(
         (timeline, seg(timeline, first), seg(timeline, last), count)
         for timeline, first, last, count in expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "since", "lacking"),
+    [
+        ((), None, []),
+        ((3, 4, 5), None, [6]),
+        ((3, 4, 7), None, [5, 8]),
+        ((3, 4, 7), 2, [2, 5, 8]),
+        ((3, 4, 7), 5, [5, 8]),
+        ((3, 4, 7), 7, [8]),
+    ],
+)
+def test_what_a_repository_lacks_begins_at_every_hole_and_at_its_end(
+    local_store: LocalStorage, numbers: tuple[int, ...], since: int | None, lacking: list[int]
+) -> None:
+    archive = archive_of(local_store, *(seg(1, number) for number in numbers))
+    start = None if since is None else since * SIZE
+    assert lacking_from(archive, 1, {}, start, SIZE) == [number * SIZE for number in lacking]
+
+
+def test_what_a_repository_lacks_is_on_the_way_to_the_timeline(local_store: LocalStorage) -> None:
+    """Timeline 2 left its parent in segment 5: the parent's 7 belongs to nobody."""
+    archive = archive_of(local_store, seg(1, 3), seg(1, 4), seg(1, 7), seg(2, 6))
+    histories = {2: (Switch(1, 5 * SIZE + 100),)}
+    assert lacking_from(archive, 2, histories, None, SIZE) == [5 * SIZE, 7 * SIZE]
 
 
 def test_two_contents_of_one_segment_are_a_fork(local_store: LocalStorage) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,38 @@ def test_zeros_count_as_far_as_the_server_knows_them_written(spool: WalSpool) ->
     assert spool.seal_beginning(known=5 * SIZE) == []
 
 
+def test_only_the_newest_segment_grows_with_the_server(spool: WalSpool) -> None:
+    """What pg_receivewal leaves of a timeline that was left holds nothing of the one behind it."""
+    receive(spool, 3, b"one", partial=True)
+    newer = spool.received / f"{seg(3, timeline=2)}.partial"
+    newer.write_bytes(b"one two".ljust(SIZE, b"\0"))
+    old, new = spool.seal_beginning(known=3 * SIZE + 100)
+    assert (old.segment, old.lsn, old.ended) == (seg(3), 3 * SIZE + 3, True)
+    assert (new.segment, new.lsn, new.ended) == (seg(3, timeline=2), 3 * SIZE + 100, False)
+    assert spool.seal_beginning(known=3 * SIZE + 200)[0].segment == seg(3, timeline=2)
+    assert spool.reached() == (2, 3 * SIZE + 200)
+
+
+def test_counting_goes_on_while_files_are_finished_and_removed(spool: WalSpool) -> None:
+    stop = threading.Event()
+
+    def finishing() -> None:
+        while not stop.is_set():
+            receive(spool, 4, b"x", partial=True).rename(spool.received / seg(4))
+            (spool.received / seg(4)).unlink()
+
+    receive(spool, 3)
+    thread = threading.Thread(target=finishing)
+    thread.start()
+    try:
+        for _ in range(1500):
+            assert spool.reached() is not None
+            spool.finished()
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_files_at_which_the_receiver_would_stop_for_ever_are_removed(spool: WalSpool) -> None:
     (spool.received / f"{seg(4)}.partial").write_bytes(bytes(SIZE // 2))
     (spool.received / f"{seg(5)}.partial").touch()
@@ -110,7 +144,7 @@ def test_what_nobody_continues_is_shipped_all_the_same(spool: WalSpool) -> None:
     (begun,) = spool.seal_beginning()
     assert (begun.segment, begun.ended, plain(begun)) == (seg(4), True, b"end of a timeline")
     board = Board(spool, ["near", "far"])
-    board.publish([begun], begun.lsn, None)
+    board.publish([begun], (1, begun.lsn), None)
     board.acknowledge_beginning("near", begun)
     assert list((spool.folder / "ended").iterdir())
     board.acknowledge_beginning("far", begun)
@@ -166,22 +200,47 @@ def test_past_the_limit_only_what_somebody_has_is_dropped(spool: WalSpool) -> No
         board.acknowledge("near", one)
     assert board.release(0) == ["far"]
     assert [one.segment for one in spool.sealed()] == [seg(5)]
-    assert board.must_copy("far")
+    assert board.must_copy("far") == 2
+    assert board.ready("far").behind
     assert not board.must_copy("near")
-    board.copied("far")
+    board.copied("far", 2)
     assert not board.must_copy("far")
+
+
+def test_what_was_dropped_during_a_copy_must_be_copied_too(spool: WalSpool) -> None:
+    for number in (3, 4, 5):
+        receive(spool, number)
+    spool.seal_finished()
+    board = Board(spool, ["near", "far"])
+    third, fourth, _ = board.ready("near").sealed
+    board.acknowledge("near", third)
+    board.release(0)
+    before = board.must_copy("far")
+    board.acknowledge("near", fourth)
+    board.release(0)  # while the copy of what was listed before is under way
+    board.copied("far", before)
+    assert board.must_copy("far")
+
+
+def test_a_position_on_another_timeline_proves_nothing() -> None:
+    """A server that was promoted further back stands behind what came from its predecessor."""
+    proof = Proof(datetime.now(UTC), 400, timeline=2)
+    assert not proof.reached(1, 500)
+    assert proof.reached(2, 400)
+    assert not proof.reached(2, 399)
+    assert Proof(datetime.now(UTC), 400).reached(1, 400), "a standby does not say"
 
 
 def test_a_beginning_stays_on_disk_while_a_repository_reads_it(spool: WalSpool) -> None:
     path = receive(spool, 3, b"one", partial=True)
     board = Board(spool, ["near", "far"])
-    board.publish(spool.seal_beginning(), 3 * SIZE + 3, Proof(None, 0))  # type: ignore[arg-type]
+    board.publish(spool.seal_beginning(), (1, 3 * SIZE + 3), Proof(None, 0))  # type: ignore[arg-type]
     (first,) = board.ready("near").beginnings
     path.write_bytes(b"one two".ljust(SIZE, b"\0"))
-    board.publish(spool.seal_beginning(), 3 * SIZE + 7, None)
+    board.publish(spool.seal_beginning(), (1, 3 * SIZE + 7), None)
     assert first.path.exists()
     board.acknowledge_beginning("near", first)
     (second,) = board.ready("near").beginnings
     assert second.lsn == 3 * SIZE + 7
-    board.publish([], 0, None)
+    board.publish([], (0, 0), None)
     assert not first.path.exists()
