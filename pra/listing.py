@@ -30,6 +30,13 @@ class BackupEntry:
         except (UsageError, ValueError):  # no id, or digits that are no date
             return datetime.min.replace(tzinfo=UTC)
 
+    @property
+    def system_id(self) -> str:
+        """Of the server that a base backup came from; empty for a logical or an unreadable one."""
+        if self.manifest is None or self.manifest.physical is None:
+            return ""
+        return self.manifest.server.system_identifier
+
 
 def unread(entries: Sequence[BackupEntry]) -> list[PraError]:
     """Why manifests could not be read at all: their repository's trouble, and gone with it.
@@ -61,6 +68,7 @@ def retention_facts(entries: Sequence[BackupEntry], proven: Collection[str] = ()
                 parents,
                 entry.backup_id in proven,
                 entry.manifest is not None,
+                entry.system_id,
             )
         )
     return found

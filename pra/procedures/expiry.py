@@ -15,7 +15,7 @@ from pra.listing import BackupEntry, retention_facts, unread
 from pra.model import Verdict
 from pra.postgres.wal import SEGMENT_BYTES
 from pra.procedures.context import Context
-from pra.procedures.wal import segment_sizes, wal_backups
+from pra.procedures.wal import locked_for, segment_sizes, wal_backups
 from pra.retention import Policy, RetentionPlan, plan
 from pra.wal import retention as wal_retention
 from pra.wal.archive import read_archive, systems
@@ -50,7 +50,11 @@ class ExpiryReport:
 def policy(context: Context) -> Policy:
     retention = context.settings.retention
     return Policy(
-        hourly=retention.hourly, daily=retention.daily, weekly=retention.weekly, monthly=retention.monthly
+        hourly=retention.hourly,
+        daily=retention.daily,
+        weekly=retention.weekly,
+        monthly=retention.monthly,
+        window=retention.pitr_window,
     )
 
 
@@ -100,14 +104,17 @@ def plan_wal(
     alive = live(storage, target, present)
     backups = [replace(one, in_use=any(each.protects(one.backup_id) for each in alive)) for one in staying]
     sizes = segment_sizes(entries)
+    window = context.settings.retention.pitr_window
+    locked = context.settings.repositories[repository].object_lock
     return tuple(
         wal_retention.plan(
             read_archive(storage, target, system_id),
             backups,
             segment_bytes=sizes.get(system_id, SEGMENT_BYTES),
-            window=context.settings.retention.pitr_window,
+            window=window,
             longest_backup=LONGEST_BACKUP,
             now=present,
+            locked=locked_for(window) if locked else timedelta(0),
         )
         for system_id in systems(storage, target)
     )

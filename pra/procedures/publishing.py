@@ -15,7 +15,7 @@ from pra.disk import disk_errors
 from pra.engines.basebackup import HISTORY_OBJECT
 from pra.errors import BusyError, IntegrityError, NotFoundError, PraError, RepositoryFull, StorageError
 from pra.leases import hold
-from pra.listing import retention_facts, unread
+from pra.listing import BackupEntry, retention_facts, unread
 from pra.manifest import Manifest, read
 from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
@@ -168,10 +168,11 @@ def bring(context: Context, repository: str, parents: Sequence[str]) -> None:
         for other in context.repositories:
             if missing and other != repository:
                 try:
+                    source = context.catalog(other)
                     for parent in list(missing):
-                        until = retain_until(context, repository, backup_moment(parent))
-                        copy = context.catalog(repository).copy_from
-                        copy(context.catalog(other), parent, staging, retain_until=until)
+                        entry = BackupEntry(parent, source.load(parent))
+                        until = retain_until(context, repository, entry.taken_at, entry.system_id)
+                        context.catalog(repository).copy_from(source, parent, staging, retain_until=until)
                         missing.remove(parent)
                 except PraError as error:
                     reasons.append(f"{other}: {error.message}")
@@ -184,12 +185,23 @@ def bring(context: Context, repository: str, parents: Sequence[str]) -> None:
         )
 
 
-def retain_until(context: Context, repository: str, taken_at: datetime) -> datetime | None:
-    """Under Object Lock a backup is locked until its own GFS end; elsewhere None."""
+def retain_until(
+    context: Context, repository: str, taken_at: datetime, system_id: str | None = None
+) -> datetime | None:
+    """Under Object Lock a backup is locked until retention lets go of it; elsewhere None.
+
+    Args:
+        system_id: Of the server that a base backup is from, empty for a logical backup. None while there is
+            no manifest yet: the one that the newest base backup here is from.
+    """
     if not context.settings.repositories[repository].object_lock:
         return None
-    earlier = [entry.taken_at for entry in context.catalog(repository).backups()]
-    return gfs_end(taken_at, policy(context), [moment for moment in earlier if moment < taken_at])
+    entries = [entry for entry in context.catalog(repository).backups() if entry.taken_at < taken_at]
+    if system_id is None:
+        known = (entry.system_id for entry in entries if entry.system_id)
+        system_id = next(known, "new") if context.target.engine == "physical" else ""
+    same = [entry.taken_at for entry in entries if entry.system_id == system_id] if system_id else None
+    return gfs_end(taken_at, policy(context), [entry.taken_at for entry in entries], same)
 
 
 def catch_up(context: Context, repository: str) -> list[str]:
@@ -217,11 +229,12 @@ def _catch_up(context: Context, repository: str, staging: Path) -> list[str]:
         listed = source.backups()
         damaged += unread(listed)
         # A copy that cannot be believed there cannot be brought here; it is that repository's own finding.
-        missing = [e for e in listed if e.backup_id not in here and e.manifest is not None]
-        decided = plan(retention_facts([*ours, *missing]), policy(context), context.clock())
+        missing = {e.backup_id: e for e in listed if e.backup_id not in here and e.manifest is not None}
+        decided = plan(retention_facts([*ours, *missing.values()]), policy(context), context.clock())
         wanted = {kept.backup_id for kept in decided.keep} - here
         for backup_id in sorted(wanted, reverse=True):
-            until = retain_until(context, repository, backup_moment(backup_id))
+            entry = missing[backup_id]
+            until = retain_until(context, repository, entry.taken_at, entry.system_id)
             try:
                 new = catalog.copy_from(source, backup_id, staging, retain_until=until)
             except (IntegrityError, NotFoundError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pra.errors import ConnectError, PraError, UsageError
 from pra.listing import BackupEntry
@@ -14,6 +14,7 @@ from pra.postgres.server_facts import OLDEST_MAJOR, read_facts
 from pra.postgres.tools import Tools, find_tools
 from pra.postgres.wal import parse_lsn
 from pra.procedures.context import Context, recipients
+from pra.retention import BASES_APART
 from pra.wal.retention import WalBackup, kept_whole_from
 from pra.wal.spool import WalSpool, known_systems, locked_spool
 from pra.wal.stream import Streamer, StreamJob
@@ -111,8 +112,13 @@ def _job(context: Context, spool: WalSpool, tools: Tools) -> StreamJob:
         ship_every=physical.ship_every.total_seconds(),
         backlog=physical.backlog,
         kept_from=kept_from,
-        retain_until=lambda: context.clock() + window,
+        retain_until=lambda: context.clock() + locked_for(window),
     )
+
+
+def locked_for(window: timedelta) -> timedelta:
+    """How long streamed WAL is under object lock: as long as a backup that the window may begin from."""
+    return window + BASES_APART
 
 
 def wal_backups(entries: Sequence[BackupEntry]) -> list[WalBackup]:

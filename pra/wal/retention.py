@@ -6,13 +6,15 @@ The rule, for each server (system identifier) by itself:
    moment of the window can be recovered; from the oldest backup's start where none is older. A backup in the
    window whose start lies further back (a server that was put back to an earlier point) moves it there, and
    so does one that somebody is reading now. The window reaches back from the newest backup, or from now if
-   that is earlier: neither silence nor a clock that ran ahead moves anything out.
+   that is earlier: neither silence nor a clock that ran ahead moves anything out. That there is such a backup
+   is ``pra.retention``'s care. A server that has backups in the window and older ones begins from its own.
 2. Before that only what a kept backup names (``physical.wal``) is kept, by its contents.
 3. A backup whose manifest cannot be read may need anything from the readable backup before it on; where
    there is none, everything.
 4. Where there is no backup at all the first may be under way: what is younger than the window stays.
 5. What landed within the last ``longest_backup`` stays: a backup on its way, or one being copied here, brings
-   its WAL before its manifest. Histories stay always: without them nobody can tell timelines apart.
+   its WAL before its manifest. So does what is still under the object lock that it was streamed with.
+   Histories stay always: without them nobody can tell timelines apart.
 
 A server that no backup in the window came from keeps only what its kept backups name.
 """
@@ -92,10 +94,11 @@ def kept_whole_from(
     anchor = max(older, key=_age, default=None)
     if anchor is None and any(not backup.readable for backup in backups):
         return 0
+    own = [backup for backup in readable if backup.system_id == system_id]
+    if any(backup.taken_at > horizon for backup in own):
+        anchor = max((backup for backup in own if backup.taken_at <= horizon), key=_age, default=None)
     needed = [
-        backup.start
-        for backup in readable
-        if backup.system_id == system_id and (backup.in_use or anchor is None or _age(backup) >= _age(anchor))
+        backup.start for backup in own if backup.in_use or anchor is None or _age(backup) >= _age(anchor)
     ]
     return min(needed, default=None)
 
@@ -112,6 +115,7 @@ def plan(
     window: timedelta,
     longest_backup: timedelta,
     now: datetime,
+    locked: timedelta = timedelta(0),
 ) -> WalPlan:
     """Decide what one server's WAL in one repository is still for; touches nothing.
 
@@ -120,6 +124,7 @@ def plan(
             server.
         segment_bytes: Size of that server's segments.
         now: The present, the earlier of our clock and the repository's.
+        locked: How long a streamed segment is under object lock here.
     """
     own = [backup for backup in backups if backup.system_id == archive.system_id]
     whole_from = kept_whole_from(backups, archive.system_id, window, now)
@@ -129,6 +134,8 @@ def plan(
     for entry in _entries(archive):
         reason = _reason(entry, own, whole_from, named, archive, segment_bytes)
         age = now - entry.modified
+        if isinstance(entry, ArchivedSegment) and age < locked:
+            reason = ""
         if age < longest_backup or (not own and age < window and entry not in archive.stale):
             reason = ""
         if reason:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pra.errors import UsageError
-from pra.retention import BackupFacts, Policy, RetentionPlan, gfs_end, plan
+from pra.retention import BASES_APART, BackupFacts, Policy, RetentionPlan, gfs_end, plan
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)  # a Sunday
 USUAL = Policy(hourly=24, daily=7, weekly=5, monthly=12)
+WEEK = timedelta(days=7)
 
 
 def at(text: str) -> datetime:
@@ -24,6 +25,11 @@ def at(text: str) -> datetime:
 def backup(text: str, **changed: object) -> BackupFacts:
     moment = at(text)
     return replace(BackupFacts(f"{moment:%m-%dT%H:%M}", moment), **changed)  # type: ignore[arg-type]
+
+
+def base(text: str, **changed: object) -> BackupFacts:
+    """A base backup, of server 1 unless told otherwise."""
+    return backup(text, **{"system_id": "1", **changed})
 
 
 def hourly(first: str, last: str) -> list[BackupFacts]:
@@ -141,6 +147,71 @@ EXAMPLES = {
             "11-20T11:00": ("parent of 11-22T11:00",),
         },
     ),
+    "the schedule keeps three days, the window of seven needs a base backup older than that": Example(
+        [base("2026-11-10T01:00"), base("2026-11-13T01:00"), base("2026-11-14T01:00"),
+         base("2026-11-15T01:00"), base("2026-11-16T01:00"), base("2026-11-16T13:00"),
+         base("2026-11-22T01:00")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "11-22T01:00": ("newest", "hourly 2026-11-22T01", "window 2026-11-22"),
+            "11-16T01:00": ("window 2026-11-16",),
+            "11-15T01:00": ("window 2026-11-15",),
+            "11-14T01:00": ("window 2026-11-14",),
+        },
+    ),
+    "without a base backup for days the window begins from an old one, and its chain": Example(
+        [base("2026-10-01T00:00"), base("2026-10-02T00:00", parents=("10-01T00:00",)),
+         base("2026-11-22T01:00")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "11-22T01:00": ("newest", "hourly 2026-11-22T01", "window 2026-11-22"),
+            "10-02T00:00": ("window 2026-10-02",),
+            "10-01T00:00": ("parent of 10-02T00:00",),
+        },
+    ),
+    "the window reaches back from the newest backup: silence moves it nowhere": Example(
+        [base("2026-10-01T00:00"), base("2026-10-09T00:00")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "10-09T00:00": ("newest", "hourly 2026-10-09T00", "window 2026-10-09"),
+            "10-01T00:00": ("window 2026-10-01",),
+        },
+    ),
+    "a server replaced within the window: each moment of it from the server that it was on": Example(
+        [base("2026-11-12T00:00"), base("2026-11-18T00:00", system_id="2"),
+         base("2026-11-18T01:00", system_id="2"), base("2026-11-22T01:00", system_id="2")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "11-22T01:00": ("newest", "hourly 2026-11-22T01", "window 2026-11-22"),
+            "11-18T00:00": ("window 2026-11-18",),
+            "11-12T00:00": ("window 2026-11-12",),
+        },
+    ),
+    "a server replaced before the window": Example(
+        [base("2026-11-10T00:00"), base("2026-11-12T00:00", system_id="2"),
+         base("2026-11-22T01:00", system_id="2")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "11-22T01:00": ("newest", "hourly 2026-11-22T01", "window 2026-11-22"),
+            "11-12T00:00": ("window 2026-11-12",),
+        },
+    ),
+    "two servers that take turns each keep what their part of the window begins from": Example(
+        [base("2026-11-11T00:00"), base("2026-11-12T00:00", system_id="2"), base("2026-11-18T00:00"),
+         base("2026-11-22T01:00", system_id="2")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {
+            "11-22T01:00": ("newest", "hourly 2026-11-22T01", "window 2026-11-22"),
+            "11-18T00:00": ("window 2026-11-18",),
+            "11-12T00:00": ("window 2026-11-12",),
+            "11-11T00:00": ("window 2026-11-11",),
+        },
+    ),
+    "a target that is dumped by now keeps no base backup for ever": Example(
+        [base("2026-10-01T00:00"), backup("2026-11-21T00:00"), backup("2026-11-22T01:00")],
+        Policy(1, 0, 0, 0, window=WEEK),
+        {"11-22T01:00": ("newest", "hourly 2026-11-22T01")},
+    ),
     "a parent that is gone already is no reason to fail": Example(
         [backup("2026-11-22T11:00", parents=("gone",))], Policy(1, 0, 0, 0),
         {"11-22T11:00": ("newest", "hourly 2026-11-22T11")},
@@ -241,6 +312,22 @@ def test_lock_lasts_as_long_as_the_schedule_keeps(taken: str, earlier: list[str]
     assert gfs_end(at(taken), USUAL, map(at, earlier)) == at(end)
 
 
+@pytest.mark.parametrize(
+    ("taken", "same_server", "end"),
+    [
+        pytest.param("2026-11-11T01:20", [], "2026-11-20T00:00", id="the first of its day"),
+        pytest.param("2026-11-11T01:20", ["2026-11-10T23:59"], "2026-11-20T00:00",
+                     id="the day before counts for nothing"),
+        pytest.param("2026-11-11T01:20", ["2026-11-11T00:00"], "2026-11-12T01:00", id="another of its day"),
+        pytest.param("2026-11-11T01:20", None, "2026-11-12T01:00", id="logical"),
+    ],
+)  # fmt: skip
+def test_lock_of_a_base_backup_covers_the_window(taken: str, same_server: list[str] | None, end: str) -> None:
+    servers = None if same_server is None else map(at, same_server)
+    others = map(at, ["2026-11-11T00:00", "2026-11-09T00:00", "2026-11-01T00:00"])
+    assert gfs_end(at(taken), Policy(24, 3, 5, 12, window=WEEK), others, servers) == at(end)
+
+
 def test_no_lock_when_the_policy_keeps_nothing_by_time() -> None:
     assert gfs_end(NOON, Policy(0, 0, 0, 0)) == NOON
 
@@ -248,13 +335,15 @@ def test_no_lock_when_the_policy_keeps_nothing_by_time() -> None:
 # -- properties ----------------------------------------------------------------------------------
 
 counts = st.integers(0, 6)
-policies = st.builds(Policy, counts, counts, counts, counts)
+windows = st.integers(0, 24 * 20).map(lambda hours: timedelta(hours=hours))
+policies = st.builds(Policy, counts, counts, counts, counts, window=windows)
+servers = st.sampled_from(["", "1", "1", "1", "2"])
 moments = st.integers(0, 60 * 24 * 150).map(lambda minutes: NOON - timedelta(minutes=minutes))
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[BackupFacts]:
-    """Up to 40 backups, shuffled; some incremental on an earlier one, some proven, some unreadable."""
+    """Up to 40 backups, logical or of two servers, shuffled; some incremental, proven or unreadable."""
     taken = sorted(draw(st.lists(moments, max_size=40, unique=True)))
     found: list[BackupFacts] = []
     for number, moment in enumerate(taken):
@@ -266,6 +355,7 @@ def histories(draw: st.DrawFn) -> list[BackupFacts]:
                 parents=(parent,) if parent else (),
                 proven=draw(st.booleans()),
                 readable=draw(st.sampled_from([True, True, True, False])),
+                system_id=draw(servers),
             )
         )
     return list(draw(st.permutations(found)))
@@ -299,7 +389,13 @@ def test_order_of_the_backups_does_not_matter(history: list[BackupFacts], policy
 def test_a_newer_backup_brings_no_expired_one_back(
     history: list[BackupFacts], policy: Policy, proven: bool, minutes: int
 ) -> None:
-    newer = BackupFacts("newer", NOON + timedelta(minutes=minutes), proven=proven)
+    newest = max((b for b in history if b.readable), key=lambda b: b.taken_at, default=None)
+    newer = BackupFacts(
+        "newer",
+        NOON + timedelta(minutes=minutes),
+        proven=proven,
+        system_id=newest.system_id if newest else "",
+    )
     before = plan(history, policy, newer.taken_at)
     after = plan([*history, newer], policy, newer.taken_at)
     assert {e.backup_id for e in before.expire} <= {e.backup_id for e in after.expire}
@@ -316,17 +412,61 @@ def test_what_must_never_go_stays(history: list[BackupFacts], policy: Policy) ->
     assert all(set(b.parents) <= stays for b in history if b.backup_id in stays)
 
 
+@given(histories(), policies)
+def test_every_moment_of_the_window_has_a_base_backup(history: list[BackupFacts], policy: Policy) -> None:
+    """As far as there ever was one: of the server that the newest backup came from."""
+    readable = sorted((b for b in history if b.readable), key=lambda b: b.taken_at)
+    if not readable or not readable[-1].system_id:
+        return
+    begin = readable[-1].taken_at - policy.window
+    own = [b for b in readable if b.system_id == readable[-1].system_id]
+    days = {b.taken_at.date(): b for b in reversed(own)}
+    stays = set(kept(plan(history, policy, NOON)))
+    assert not any(b.taken_at <= begin for b in days.values()) or any(
+        b.backup_id in stays for b in own if b.taken_at <= begin
+    )
+    assert {b.backup_id for b in days.values() if b.taken_at > begin} <= stays
+
+
 @settings(max_examples=50)
-@given(st.lists(moments, min_size=1, max_size=80, unique=True), policies)
-def test_nothing_expires_before_its_lock_ends(taken: list[datetime], policy: Policy) -> None:
+@given(
+    st.lists(
+        st.tuples(moments, st.sampled_from(["", "1", "2"])), min_size=1, max_size=80, unique_by=lambda p: p[0]
+    ),
+    policies,
+)
+def test_nothing_expires_before_its_lock_ends(taken: list[tuple[datetime, str]], policy: Policy) -> None:
     """Living through a history, deleting after each backup as planned, no lock is ever in the way."""
-    alive: dict[str, datetime] = {}
+    alive: dict[str, BackupFacts] = {}
     locked: dict[str, datetime] = {}
-    for moment in sorted(taken):
+    for moment, server in sorted(taken):
         name = moment.isoformat()
-        locked[name] = gfs_end(moment, policy, alive.values())
-        alive[name] = moment
-        result = plan([BackupFacts(n, m) for n, m in alive.items()], policy, moment)
+        same = [b.taken_at for b in alive.values() if b.system_id == server]
+        locked[name] = gfs_end(moment, policy, [b.taken_at for b in alive.values()], same if server else None)
+        alive[name] = BackupFacts(name, moment, system_id=server)
+        result = plan(list(alive.values()), policy, moment)
         for expired in result.expire:
             assert locked[expired.backup_id] <= moment
             del alive[expired.backup_id]
+
+
+def test_living_by_the_hour_the_window_begins_less_than_two_days_early_from_a_locked_backup() -> None:
+    """Hourly base backups, three days in the schedule, a window of seven."""
+    policy = Policy(24, 3, 0, 0, window=WEEK)
+    alive: dict[str, BackupFacts] = {}
+    locked: dict[str, datetime] = {}
+    for hour in range(24 * 30):
+        now = NOON + timedelta(hours=hour)
+        moments = [b.taken_at for b in alive.values()]
+        locked[now.isoformat()] = gfs_end(now, policy, moments, moments)
+        alive[now.isoformat()] = BackupFacts(now.isoformat(), now, system_id="1")
+        for expired in plan(list(alive.values()), policy, now).expire:
+            del alive[expired.backup_id]
+        begins = max(
+            (b for b in alive.values() if b.taken_at <= now - WEEK), key=lambda b: b.taken_at, default=None
+        )
+        if hour >= 24 * 7:
+            assert begins is not None
+            assert now - WEEK - begins.taken_at < BASES_APART
+            assert locked[begins.backup_id] > now
+    assert len(alive) <= 24 + 10

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pra.postgres.wal import segment_end, segment_name, segment_start
+from pra.retention import BackupFacts, Policy
+from pra.retention import plan as backup_plan
 from pra.wal.archive import Archive, ArchivedPartial, ArchivedSegment
 from pra.wal.retention import WalBackup, kept_whole_from, plan
 
@@ -108,6 +110,30 @@ def test_a_replaced_server_keeps_what_its_kept_backups_name() -> None:
     assert kept(archive(*range(61)), *mine) == {10, 11, 12}
 
 
+def test_servers_that_take_turns_each_begin_from_their_own_backup() -> None:
+    """Between the other's backup of 9 days and its own of 5, a moment is reached from its own of 11."""
+    other = "7000000000000000002"
+    turns = [backup(11, 10), backup(9, 3, system_id=other), backup(5, 40), backup(1, 20, system_id=other)]
+    assert kept_whole_from(turns, SERVER, WEEK, NOW) == 10 * SIZE + 40
+    assert kept_whole_from(turns, other, WEEK, NOW) == 3 * SIZE + 40
+
+
+def test_what_was_streamed_under_a_lock_stays_until_that_is_over() -> None:
+    """A deletion would be refused, segment by segment, at every expiry."""
+    backups = [backup(1, 50), backup(9, 40)]
+    for age, expected in ((8 * DAY, {1, 2}), (9 * DAY, set())):
+        found = plan(
+            archive(1, 2, age=age),
+            backups,
+            segment_bytes=SIZE,
+            window=WEEK,
+            longest_backup=DAY,
+            now=NOW,
+            locked=9 * DAY,
+        )
+        assert {1, 2} - {segment_start(one.name, SIZE) // SIZE for one in found.expire} == expected
+
+
 def test_wal_of_a_server_without_any_backup_goes_after_the_window() -> None:
     assert kept(archive(1, 2, age=8 * DAY)) == set()
     assert kept(archive(1, 2, age=6 * DAY)) == {1, 2}
@@ -150,6 +176,30 @@ def test_superfluous_and_old_beginnings_go_and_the_newest_stays() -> None:
         "begun-20": "before the window, and no backup names it",
         "begun-51": "a longer piece of the same segment is here",
     }
+
+
+@given(
+    st.lists(st.integers(1, 24 * 40), min_size=1, max_size=40, unique=True),
+    st.integers(0, 24 * 20),
+    st.tuples(*[st.integers(0, 6)] * 4),
+)
+def test_both_retentions_mean_the_same_window(
+    ages: list[int], hours: int, counts: tuple[int, int, int, int]
+) -> None:
+    """Among the backups that stay is one that the window's WAL begins from, if there ever was one."""
+    window = timedelta(hours=hours)
+    taken = {f"b{age:04d}": NOW - timedelta(hours=age) for age in ages}
+    facts = [BackupFacts(name, moment, system_id=SERVER) for name, moment in taken.items()]
+    stays = {one.backup_id for one in backup_plan(facts, Policy(*counts, window=window), NOW).keep}
+    starts = {name: number for number, name in enumerate(sorted(taken, reverse=True))}
+    remaining = [WalBackup(name, taken[name], SERVER, starts[name]) for name in stays]
+    horizon = max(taken.values()) - window
+    before = [name for name in stays if taken[name] <= horizon]
+    assert kept_whole_from(remaining, SERVER, window, NOW) == (
+        max(starts[name] for name in before) if before else min(starts[name] for name in stays)
+    )
+    firsts = {moment.date(): moment for moment in sorted(taken.values(), reverse=True)}
+    assert bool(before) or all(moment > horizon for moment in firsts.values())
 
 
 days = st.floats(min_value=0, max_value=400, allow_nan=False)
