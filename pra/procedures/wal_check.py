@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pra import leases
 from pra.errors import PraError
 from pra.postgres.replication import read_replication
 from pra.postgres.wal import SEGMENT_BYTES
@@ -14,9 +13,10 @@ from pra.procedures.context import Context
 from pra.procedures.wal import segment_sizes, wal_backups
 from pra.timing import format_duration
 from pra.wal.archive import Archive, Gap, gaps, missing_exact, read_archive, survey_histories, systems
+from pra.wal.arrival import arrived_until
 from pra.wal.monitor import lost
 from pra.wal.retention import WalBackup, kept_whole_from
-from pra.wal.shipping import LEASE, streamed_until
+from pra.wal.shipping import look_at_stream
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ def check(context: Context) -> WalCheck:
     rpo = context.target.rpo.total_seconds()
     for item in newest:
         if item.lag_seconds is None or item.lag_seconds > rpo:
-            since = "ever" if item.lag_seconds is None else format_duration(item.lag_seconds)
-            critical.append(f"{item.repository}: nothing is known to have arrived for {since}")
+            since = "at all" if item.lag_seconds is None else f"for {format_duration(item.lag_seconds)}"
+            behind = ": what the streamer had not shipped is on its way" if item.streaming else ""
+            critical.append(f"{item.repository}: nothing new is known to have arrived {since}{behind}")
         elif not item.streaming:
             warnings.append(
                 f"{item.repository}: no streamer is running (pra wal stream {context.target.name})"
@@ -100,9 +101,9 @@ def _check_repository(context: Context, repository: str) -> list[RepositoryWal]:
         histories, faults = survey_histories(storage, archive)
         size = sizes.get(system_id, SEGMENT_BYTES)
         since = kept_whole_from(backups, system_id, context.settings.retention.pitr_window, now)
-        lease = leases.look(storage, target, LEASE, now)
-        until = streamed_until(storage, target, context.clock)
-        latest = max((moment for moment in (until, archive.newest) if moment is not None), default=None)
+        streaming = look_at_stream(storage, target, context.clock)
+        newest = max((b.taken_at for b in backups if b.system_id == system_id), default=None)
+        latest = arrived_until(streaming, newest_backup=newest, landed=archive.furthest_landed)
         found.append(
             RepositoryWal(
                 repository,
@@ -115,9 +116,9 @@ def _check_repository(context: Context, repository: str) -> list[RepositoryWal]:
                 archive.forked,
                 tuple(fault.message for fault in faults if not fault.message.startswith("timeline forked")),
                 _missing(archive, backups),
-                until,
+                streaming.vouched,
                 None if latest is None else max(0.0, (now - latest).total_seconds()),
-                lease is not None and lease[1],
+                streaming.alive,
             )
         )
     return found

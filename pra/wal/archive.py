@@ -127,6 +127,13 @@ class Archive:
         return max((*whole, *(partial.modified for partial in self.partials.values())), default=None)
 
     @property
+    def furthest_landed(self) -> datetime | None:
+        """When the furthest piece of the newest timeline came to be here, by the repository's clock."""
+        names = {name: found[0].modified for name, found in self.segments.items()}
+        names |= {name: partial.modified for name, partial in self.partials.items() if name not in names}
+        return names[max(names)] if names else None
+
+    @property
     def bytes(self) -> int:
         """Stored bytes of everything that is listed here."""
         whole = sum(one.bytes for found in self.segments.values() for one in found)

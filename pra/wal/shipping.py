@@ -35,6 +35,7 @@ from pra.storage.base import Storage
 from pra.storage.pipe import seal, verify_stored
 from pra.timing import Clock, utc_now
 from pra.wal.archive import forked
+from pra.wal.arrival import Streaming
 
 LEASE = "wal-stream"
 """The exclusive lease of whoever streams into a repository."""
@@ -174,6 +175,19 @@ def ship_partial(
     return True
 
 
+def look_at_stream(storage: Storage, target: str, clock: Clock = utc_now) -> Streaming:
+    """What the streamer says in this repository.
+
+    Raises:
+        StorageError: The repository does not answer.
+    """
+    found = leases.look(storage, target, LEASE, clock())
+    if found is None:
+        return Streaming()
+    until = found[0].renewed_at
+    return Streaming(None if until == leases.NEVER else until, found[1])
+
+
 def streamed_until(storage: Storage, target: str, clock: Clock = utc_now) -> datetime | None:
     """Until when everything that the server had committed was in this repository, as the streamer says there.
 
@@ -182,9 +196,7 @@ def streamed_until(storage: Storage, target: str, clock: Clock = utc_now) -> dat
     Raises:
         StorageError: The repository does not answer.
     """
-    found = leases.look(storage, target, LEASE, clock())
-    until = found[0].renewed_at if found else None
-    return None if until == leases.NEVER else until
+    return look_at_stream(storage, target, clock).vouched
 
 
 # -- one object ------------------------------------------------------------------------------------
