@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
@@ -18,19 +18,31 @@ Connection = psycopg.Connection[TupleRow]
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 300
-KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""Seconds, and milliseconds: a host that vanished is noticed within a minute, whether we wait for its bytes
+or it has not acknowledged ours. libpq heeds none of them on a Unix socket.
+"""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a database answers. The password is kept apart: it never enters an argv, a repr or a log."""
+    """Where a database answers. The password is kept apart: it never enters an argv, a repr or a log.
+
+    Our own connections and PostgreSQL's tools are given the same DSN.
+    """
 
     dsn: str
     password: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, dsn: str, password: str | None = None) -> Server:
-        """Split a DSN (URL or keywords) from its password.
+        """Split a DSN (URL or keywords) from its password, and add `KEEPALIVE` where it says nothing of that.
 
         Raises:
             SettingsError: It is not a PostgreSQL connection string.
@@ -44,6 +56,8 @@ class Server:
                 hint="Write it as postgresql://user@host:5432/database.",
             ) from None
         inside = words.pop("password", None)
+        if not _by_socket(words):
+            words.update({word: value for word, value in KEEPALIVE.items() if word not in words})
         return cls(conninfo.make_conninfo("", **words), password or (str(inside) if inside else None))
 
     def with_database(self, name: str) -> Server:
@@ -91,7 +105,6 @@ class Server:
             "connect_timeout": CONNECT_SECONDS,
             "application_name": application,
             "client_encoding": "UTF8",
-            **KEEPALIVE,
             **options,
         }
         if self.password:
@@ -109,6 +122,12 @@ class Server:
         except psycopg.Error as error:
             raise explain_connect(error, self) from None
         return connection
+
+
+def _by_socket(words: Mapping[str, object]) -> bool:
+    """Whether every host it names is a Unix socket."""
+    hosts = str(words.get("host") or "").split(",")
+    return not words.get("hostaddr") and all(host.startswith(("/", "@")) for host in hosts)
 
 
 def explain_connect(error: psycopg.Error, server: Server) -> ConnectError:

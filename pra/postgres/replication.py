@@ -16,7 +16,6 @@ from pra.errors import ConnectError, PostgresError, PraError, RightsError
 from pra.manifest import Tablespace
 from pra.postgres.connect import (
     CONNECT_SECONDS,
-    KEEPALIVE,
     Connection,
     Server,
     explain_connect,
@@ -278,7 +277,6 @@ def _replicating(server: Server, application: str) -> Iterator[Connection]:
         "application_name": application,
         "client_encoding": "UTF8",
         "replication": "true",
-        **KEEPALIVE,
     }
     if server.password:
         words["password"] = server.password
