@@ -369,6 +369,7 @@ def test_a_lost_slot_is_said_aloud_and_the_gap_found(
 ) -> None:
     world = streamed(settings="max_slot_wal_keep_size = 2MB\nmax_wal_size = 4MB\nmin_wal_size = 2MB\n")
     streamer = streaming(world)
+    wait_until(lambda: "starting log streaming" in streamer.said(), what="streaming")
     arrived(world, write(world, 4000))
     streamer.kill()
     for _ in range(12):
