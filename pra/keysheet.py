@@ -20,7 +20,7 @@ class RepositoryAccess:
     access_key_id: str | None = None
 
 
-_LAYOUT = ("TARGET/backups/ID/manifest.json", "TARGET/backups/ID/objects/")
+_LAYOUT = ("TARGET/backups/ID/manifest.json", "TARGET/backups/ID/objects/", "TARGET/wal/SYSTEM-ID/TIMELINE/")
 # One command a line, run where objects/ was copied to. Tested against the real tools.
 BY_HAND = (
     "mkdir -m 700 dump",
@@ -29,6 +29,34 @@ BY_HAND = (
     "psql -d postgres -f globals.sql",
     "pg_restore --create --exit-on-error -j 4 -d postgres dump",
     "vacuumdb --analyze-only -d DATABASE",
+)
+
+BY_HAND_BASE = (
+    "set -- FULL-ID INCREMENTAL-ID ...",
+    "for id; do",
+    '  mkdir -m 700 "$id"',
+    '  for volume in backups/"$id"/objects/base-*.tar.zst.age; do',
+    '    age -d -i identity.txt "$volume" | zstd -d | tar -x -C "$id"',
+    "  done",
+    "done",
+    'if [ $# -gt 1 ]; then pg_combinebackup -o data "$@"; else mv "$1" data; fi',
+    "mkdir -m 700 segments",
+    "for w in wal/*/*/partial/*.zst.age wal/*/*/*.zst.age; do",
+    '  [ -e "$w" ] || continue',
+    "  name=${w##*/}",
+    '  age -d -i identity.txt "$w" | zstd -d > segments/"${name%%-*}"',
+    '  truncate -s 16M segments/"${name%%-*}"',
+    "done",
+    "for h in wal/*/*/*.history; do",
+    '  [ -e "$h" ] && name=${h##*/} && cp "$h" segments/"${name%%-*}.history"',
+    "done",
+    "cat > data/postgresql.auto.conf <<END",
+    "archive_mode = off",
+    "primary_conninfo = ''",
+    """restore_command = 'cp "$PWD/segments/%f" "%p"'""",
+    "END",
+    "touch data/recovery.signal",
+    "pg_ctl -D data -l server.log -w -t 86400 start",
 )
 
 
@@ -70,6 +98,10 @@ def key_sheet(
         *_section(_("Restoring by hand (needs age, zstd, tar and PostgreSQL of the same major)"), BY_HAND),
         _("psql may say that the role postgres exists already: that is no error."),
         _("Passwords of roles may have to be set anew. Without .age in a name, leave age out."),
+        "",
+        *_section(_("A base backup by hand, where backups/ and wal/ of the target lie"), BY_HAND_BASE),
+        _("A manifest names its parents: first the full backup, then each incremental one in order."),
+        _("A tablespace is in tblspc-OID-*: unpack it into a folder, and name that in data/tablespace_map."),
         "",
         *_section(
             _("Restoring with this software"),
