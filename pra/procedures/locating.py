@@ -213,10 +213,13 @@ def _narrow(this: Search, commits: Commits, flip: Flip) -> tuple[int, Sample, Tr
         before = flip.before
         while commits.segments(flip.before.lsn, flip.after.lsn) > LISTED:
             inside = commits.spread(flip.before.lsn, flip.after.lsn, FAN)
+            if len(inside) < 2:
+                break  # a single one fills it: that is the one
             _keep(this, before)
             found = _look(this, [lsn_target(each.lsn) for each in inside[:-1]])
             flip = _last_end([flip.before, *found, flip.after])
-        inside = commits.between(flip.before.lsn, flip.after.lsn)
+        else:
+            inside = commits.between(flip.before.lsn, flip.after.lsn)
         if not inside:
             raise UsageError(
                 "the condition changed between two steps without any transaction in between",

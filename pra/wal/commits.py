@@ -76,13 +76,28 @@ class Commits:
         if len(names) <= LISTED:
             every = self.between(start, stop)
             return [every[place] for place in positions(0, len(every) - 1, count)] if every else []
-        size, found = self.plan.segment_bytes, {}
-        for place in positions(0, len(names) - 1, count):
-            first = self.first(max(start, segment_start(names[place], size)))
-            if first is not None and first.lsn < stop:
-                found[first.lsn] = first
         last = self.last(start, stop=stop)
-        return sorted([*found.values(), *([last] if last and last.lsn not in found else [])], key=_position)
+        return [] if last is None else self._by_segment(names, start, last, count)
+
+    def _by_segment(self, names: Sequence[str], start: int, last: Ended, count: int) -> list[Ended]:
+        """The first commit of about ``count`` segments, and ``last``.
+
+        Where none begins in such a segment, the one before it too: then two neighbours of the answer have none
+        between them, or fewer segments by that factor, however the commits are spread.
+        """
+        size, found, reached = self.plan.segment_bytes, {last.lsn: last}, start - 1
+        for place in positions(0, len(names) - 1, count):
+            begin, end = max(start, segment_start(names[place], size)), segment_end(names[place], size)
+            if begin > last.lsn:
+                break
+            if reached >= begin:
+                continue  # none lies between the place before and this one
+            first = self.first(begin) or last
+            if first.lsn >= end and (before := self.last(reached + 1, stop=begin)):
+                found[before.lsn] = before
+            found[first.lsn] = first
+            reached = first.lsn
+        return sorted(found.values(), key=_position)
 
     def first(self, start: int) -> Ended | None:
         """The first commit from ``start`` on."""

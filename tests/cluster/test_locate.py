@@ -14,6 +14,8 @@ from pra.procedures import locate
 from pra.procedures.locating import Located, Request
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
+from tests.fix_physical import SETTINGS, bindir_of, world_of
+from tests.fix_stream import small_server
 from tests.fix_world import MakeWorld, World
 
 STILL_THERE = "select count(*) > 900 from numbered"
@@ -43,8 +45,6 @@ def many(world: World, first: int, count: int) -> None:
 @pytest.fixture(scope="module")
 def past(world_maker: MakeWorld) -> Iterator[Past]:
     """1,000 rows; deleted and brought back twice, then deleted for good, among 5,000 transactions."""
-    from tests.fix_physical import SETTINGS, bindir_of, world_of
-
     server = Cluster(bindir_of(18), settings=SETTINGS)
     try:
         server.start()
@@ -65,6 +65,19 @@ def past(world_maker: MakeWorld) -> Iterator[Past]:
         many(world, 30_000, 400)
         archive_wal(world)
         yield found
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def small(make_world: MakeWorld) -> Iterator[World]:
+    """A server with segments of 1 MiB, all of which it keeps."""
+    server = small_server(settings="wal_keep_size = 400MB\n")
+    try:
+        server.start()
+        world = world_of(server, make_world)
+        world.execute("CREATE TABLE other (n int)")
+        yield world
     finally:
         server.remove()
 
@@ -143,6 +156,25 @@ def test_a_span_that_is_none_is_refused(past: Past) -> None:
         now = context.clock()
     with pytest.raises(UsageError, match="ends before it begins"):
         past.find(STILL_THERE, since=now, until=now)
+
+
+@pytest.mark.timeout(60)
+def test_one_transaction_that_fills_many_segments_is_found(small: World) -> None:
+    """Its interval is too long to be listed, and holds nothing to ask at but itself."""
+    small.execute("CREATE TABLE bulk (note text)", "INSERT INTO bulk VALUES ('first')")
+    small.backup()
+    many(small, 1, 20)
+    xid, _ = commit(
+        small,
+        "WITH gone AS (DELETE FROM numbered) "
+        "INSERT INTO bulk SELECT repeat('x', 1000) FROM generate_series(1, 25000)",
+    )
+    many(small, 100, 20)
+    archive_wal(small)
+    with small.context() as context:
+        found = locate.run(context, Request(STILL_THERE, steps=12))
+    assert found.ended_by is not None
+    assert (found.ended_by.xid, found.transactions) == (xid, 1)
 
 
 # -- asking ---------------------------------------------------------------------------------------------
