@@ -124,8 +124,8 @@ def test_the_readme_recovers_a_base_backup_and_its_wal_without_our_software(
     script = re.sub(r"set -- .*", "set -- " + " ".join(ids), blocks()[1])
     environment = server.environment | {"PATH": f"{server.bindir}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=place, env=environment, capture_output=True, text=True,
-        check=False, timeout=100, **server._identity(),
+        ["bash", "-euo", "pipefail", "-c", script], cwd=place, env=environment, capture_output=True,
+        text=True, check=False, timeout=100, **server._identity(),
     )  # fmt: skip
     try:
         assert done.returncode == 0, done.stderr
