@@ -76,6 +76,17 @@ def segments_between(
     return tuple(segment_name(timeline, n * segment_bytes, segment_bytes) for n in range(first, last + 1))
 
 
+def begun_bytes(name: str, lsn: int) -> int | None:
+    """How many of a segment's bytes lie before ``lsn``, which is inside of it or its end; None if it is not.
+
+    Whatever size the server's segments have: of the powers of two that ``initdb --wal-segsize`` takes, 1 MiB
+    to 1 GiB, only one puts that position into the segment of that name.
+    """
+    within, number = lsn - (int(name[8:16], 16) << 32), int(name[16:24], 16)
+    sizes = (1 << power for power in range(20, 31))
+    return next((within - number * s for s in sizes if number * s < within <= (number + 1) * s), None)
+
+
 def record_start(end: int, segment_bytes: int = SEGMENT_BYTES) -> int:
     """Where the record behind one that ends here begins: a page's header comes first, a longer one in a
     segment's first page (``SizeOfXLogShortPHD``, ``SizeOfXLogLongPHD`` in ``access/xlog_internal.h``).

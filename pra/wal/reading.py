@@ -9,6 +9,7 @@ import pyrage
 import zstandard
 
 from pra.errors import DecryptError, IntegrityError, ObjectMissing, SettingsError
+from pra.postgres.wal import begun_bytes, format_lsn
 from pra.storage.base import Storage
 from pra.wal.archive import ArchivedPartial, ArchivedSegment
 
@@ -23,10 +24,11 @@ def read_segment(
 ) -> bytes:
     """The plaintext of a segment, or of the beginning of one. In memory: a segment is 16 MiB by default.
 
-    A whole segment is compared with the SHA-256 in its key; a partial is covered by age and zstd alone.
+    A whole segment is compared with the SHA-256 in its key. Of a partial the key says only how far it leads:
+    its contents are covered by zstd's checksum and, where there is one, age.
 
     Raises:
-        IntegrityError: The bytes are not those that were archived; names the segment.
+        IntegrityError: The bytes are not those that were archived, or not all of them; names the segment.
         DecryptError: They are, and no identity opens them.
         StorageError: The repository failed.
     """
@@ -36,9 +38,23 @@ def read_segment(
     except ObjectMissing:
         raise IntegrityError(f"{where} is missing", op=_OP, hint=_OTHER_COPY) from None
     data = _decompressed(_decrypted(sealed, entry.encrypted, identities, where), where)
-    if isinstance(entry, ArchivedSegment) and hashlib.sha256(data).hexdigest() != entry.sha256:
+    if isinstance(entry, ArchivedPartial):
+        return _up_to(data, entry, where)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise IntegrityError(f"{where} is not what was archived", op=_OP, hint=_OTHER_COPY)
     return data
+
+
+def _up_to(data: bytes, entry: ArchivedPartial, where: str) -> bytes:
+    """The beginning of a segment, all of it: whoever pads what is short takes its end for the WAL's."""
+    length = begun_bytes(entry.name, entry.lsn)
+    if length is None:
+        fact = f"the key of {where} names LSN {format_lsn(entry.lsn)}, which is not in that segment"
+        raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY)
+    if len(data) < length:
+        fact = f"{where} has {len(data)} bytes, and its key promises {length}"
+        raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY)
+    return data[:length]
 
 
 def _decrypted(sealed: bytes, encrypted: bool, identities: Sequence[str], where: str) -> bytes:
@@ -63,11 +79,20 @@ def _decrypted(sealed: bytes, encrypted: bool, identities: Sequence[str], where:
 
 
 def _decompressed(packed: bytes, where: str) -> bytes:
-    try:
-        return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=False).readall()
-    except zstandard.ZstdError as error:
-        fact = f"{where} cannot be decompressed: {error}"
-        raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY) from None
+    """Every frame, each to its end: a stream reader takes the end of its input for the end of the data."""
+    pieces: list[bytes] = []
+    rest = packed
+    while rest or not pieces:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            pieces.append(frame.decompress(rest))
+        except zstandard.ZstdError as error:
+            fact = f"{where} cannot be decompressed: {error}"
+            raise IntegrityError(fact, op=_OP, hint=_OTHER_COPY) from None
+        if not frame.eof:
+            raise IntegrityError(f"{where} is cut short", op=_OP, hint=_OTHER_COPY)
+        rest = frame.unused_data
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 _KEY_HINT = (
