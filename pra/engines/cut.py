@@ -22,6 +22,7 @@ from pathlib import Path
 from pra.errors import IntegrityError, ToolTimeout
 from pra.postgres.tools import Tools
 from pra.postgres.wal import parse_lsn
+from pra.postgres.wal_pages import holds_record
 from pra.proc import Scope
 
 WALDUMP_SECONDS = 900
@@ -159,15 +160,18 @@ def _numbers(text: str) -> tuple[int, ...]:
 def read_records(tools: Tools, scope: Scope, folder: Path, segments: Sequence[str]) -> list[Record]:
     """The records of these plain, consecutive segment files in ``folder``, up to where they can be read.
 
-    A record that begins in the last segment and ends behind it is not read, nor one that began before the
-    first. A segment that was still being written ends in zeros, where pg_waldump stops with an error.
+    They are named as one timeline's: pg_waldump follows no switch, and a segment begins with its ancestor's
+    bytes. A record that begins in the last segment and ends behind it is not read, nor one that began before
+    the first. A segment that was still being written ends in zeros, where pg_waldump stops with an error.
 
     Raises:
-        IntegrityError: Not even a first record could be read.
+        IntegrityError: Not even a first record could be read, although there is one; or a file is missing.
     """
     lines, words = _dump(tools, scope, folder, segments, "Transaction", "Standby")
     records = list(parse_records(lines))
-    if words and not records and not _ends_early(words):
+    if "could not find file" in words or (
+        words and not records and not _ends_early(words, folder / segments[0])
+    ):
         last = words.splitlines()[-1]
         raise IntegrityError(f"the WAL cannot be read: {last[:200]}", op="find cut")
     return records
@@ -205,8 +209,11 @@ def _dump(
         scope.forget(process)
 
 
-def _ends_early(words: str) -> bool:
-    return "invalid record length" in words or "could not find" in words
+def _ends_early(words: str, first: Path) -> bool:
+    """Whether pg_waldump found the end of the WAL, rather than damage."""
+    if "could not find a valid record" in words:
+        return not holds_record(first.read_bytes())
+    return "invalid record length" in words
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pra.engines.flips import positions
 from pra.engines.recovery import RecoveryPlan
 from pra.errors import IntegrityError
 from pra.postgres.tools import Tools
-from pra.postgres.wal import segment_end, segment_start
+from pra.postgres.wal import segment_end, segment_name, segment_start
 from pra.proc import Scope
 from pra.storage.base import Storage
 from pra.wal.archive import Archive
@@ -82,8 +82,8 @@ class Commits:
     def _by_segment(self, names: Sequence[str], start: int, last: Ended, count: int) -> list[Ended]:
         """The first commit of about ``count`` segments, and ``last``.
 
-        Where none begins in such a segment, the one before it too: then two neighbours of the answer have none
-        between them, or fewer segments by that factor, however the commits are spread.
+        Where none begins in such a segment, the one before it too: then two neighbours of the answer have
+        none between them, or fewer segments by that factor, however the commits are spread.
         """
         size, found, reached = self.plan.segment_bytes, {last.lsn: last}, start - 1
         for place in positions(0, len(names) - 1, count):
@@ -136,14 +136,15 @@ class Commits:
         with disk_errors("fetch WAL", self.folder):
             try:
                 with ThreadPoolExecutor(self.jobs, thread_name_prefix="wal") as pool:
-                    list(pool.map(self._fetch, wanted))
-                records = read_records(self.tools, self.scope, self.folder, wanted)
+                    called = list(pool.map(self._fetch, wanted))
+                records = read_records(self.tools, self.scope, self.folder, called)
                 return [each for each in records if isinstance(each, Ended) and each.committed]
             finally:
                 shutil.rmtree(self.folder)
                 self.folder.mkdir(mode=0o700)
 
-    def _fetch(self, name: str) -> None:
+    def _fetch(self, name: str) -> str:
+        """Under a name of the plan's own timeline, as `read_records` wants it."""
         entry = self.archive.find(name, self.plan.exact.get(name)) or self.archive.partials.get(name)
         if entry is None:
             raise IntegrityError(
@@ -152,7 +153,10 @@ class Commits:
                 hint="Look for gaps with: pra wal check",
             )
         data = read_segment(self.storage, entry, self.identities)
-        (self.folder / name).write_bytes(data.ljust(self.plan.segment_bytes, b"\0"))
+        size = self.plan.segment_bytes
+        called = segment_name(self.plan.timeline, segment_start(name, size), size)
+        (self.folder / called).write_bytes(data.ljust(size, b"\0"))
+        return called
 
 
 def _position(ended: Ended) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pra.postgres.wal import SEGMENT_BYTES, parse_lsn, segments_between
 from pra.proc import Scope
 from tests.fix_cluster import Cluster
 from tests.fix_physical import MakePhysical
+from tests.fix_stream import small_server
 
 SCRIPT = """
 BEGIN;
@@ -112,3 +114,67 @@ def test_wal_that_is_none_is_damage(make_physical: MakePhysical, tmp_path: Path)
     (tmp_path / name).write_bytes(b"\xa5" * SEGMENT_BYTES)
     with Scope() as scope, pytest.raises(IntegrityError, match="the WAL cannot be read"):
         read_records(Tools(server.bindir, 18, ""), scope, tmp_path, [name])
+
+
+def filled(server: Cluster, megabytes: int) -> tuple[int, int]:
+    """One record of this length: where the WAL ended before it, and behind it."""
+    lsn = "SELECT pg_current_wal_insert_lsn()::text"
+    begin = parse_lsn(server.query("app", lsn)[0][0])
+    server.query("app", f"SELECT pg_logical_emit_message(false, 'pra', repeat('x', {megabytes << 20}))")
+    return begin, parse_lsn(server.query("app", lsn)[0][0])
+
+
+@pytest.fixture
+def long_record(tmp_path: Path) -> Iterator[tuple[Tools, Path, list[str], int]]:
+    """Segments of 1 MiB that one record fills, with small ones before and behind it; where it ends."""
+    server = small_server()
+    try:
+        server.start()
+        server.createdb("app")
+        server.execute(
+            "app", "CREATE TABLE t AS SELECT 1", "SELECT pg_switch_wal()", "CREATE TABLE u (n int)"
+        )
+        begin, end = filled(server, 3)
+        server.execute("app", "CREATE TABLE v AS SELECT 1", "SELECT pg_switch_wal()", "CHECKPOINT")
+        names = list(segments_between(1, begin, end, 1 << 20))
+        for name in names:
+            shutil.copy(server.pgdata / "pg_wal" / name, tmp_path / name)
+        yield Tools(server.bindir, 18, ""), tmp_path, names, end
+    finally:
+        server.remove()
+
+
+def test_a_segment_that_one_record_fills_holds_none(long_record: tuple[Tools, Path, list[str], int]) -> None:
+    tools, folder, names, end = long_record
+    with Scope() as scope:
+        assert read_records(tools, scope, folder, names[1:2]) == []
+        assert read_records(tools, scope, folder, names[1:3]) == []
+        assert read_records(tools, scope, folder, names[-1:])
+        # What was received of the last one ends in that record, behind it, or within the next.
+        last = folder / names[-1]
+        data = last.read_bytes()
+        for cut in (end % (1 << 20) - 100, end % (1 << 20), end % (1 << 20) + 30):
+            last.write_bytes(data[:cut].ljust(1 << 20, b"\0"))
+            assert read_records(tools, scope, folder, names[-1:]) == [], cut
+
+
+def test_a_segment_whose_first_record_is_damaged_is_not_empty(
+    long_record: tuple[Tools, Path, list[str], int],
+) -> None:
+    tools, folder, names, end = long_record
+    last = folder / names[-1]
+    data = bytearray(last.read_bytes())
+    data[end % (1 << 20) + 4] ^= 1  # whose transaction it is: its checksum does not fit any more
+    last.write_bytes(data[: end % (1 << 20) + 200].ljust(1 << 20, b"\0"))
+    with Scope() as scope, pytest.raises(IntegrityError, match="the WAL cannot be read"):
+        read_records(tools, scope, folder, names[-1:])
+
+
+def test_segments_of_two_timelines_are_no_empty_stretch(
+    long_record: tuple[Tools, Path, list[str], int],
+) -> None:
+    tools, folder, names, _ = long_record
+    renamed = f"00000002{names[1][8:]}"
+    (folder / names[1]).rename(folder / renamed)
+    with Scope() as scope, pytest.raises(IntegrityError, match="could not find file"):
+        read_records(tools, scope, folder, [names[0], renamed])

@@ -15,7 +15,7 @@ from pra.procedures.locating import Located, Request
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
 from tests.fix_physical import SETTINGS, bindir_of, world_of
-from tests.fix_stream import small_server
+from tests.fix_stream import promote, small_server
 from tests.fix_world import MakeWorld, World
 
 STILL_THERE = "select count(*) > 900 from numbered"
@@ -175,6 +175,25 @@ def test_one_transaction_that_fills_many_segments_is_found(small: World) -> None
         found = locate.run(context, Request(STILL_THERE, steps=12))
     assert found.ended_by is not None
     assert (found.ended_by.xid, found.transactions) == (xid, 1)
+
+
+def test_a_delete_behind_a_promotion_is_found(physical_world: World) -> None:
+    """From a backup of the first timeline; the second one's first segment begins with bytes of the first."""
+    world = physical_world
+    world.execute("CREATE TABLE other (n int)")
+    world.backup()
+    many(world, 1, 50)
+    promote(world.cluster)
+    many(world, 100, 50)
+    xid, _ = commit(world, "DELETE FROM numbered")
+    many(world, 200, 50)
+    archive_wal(world)
+    with world.context() as context:
+        found = locate.run(context, Request(STILL_THERE, steps=5))
+    assert found.ended_by is not None
+    assert found.ended_by.xid == xid
+    assert found.held is not None
+    assert found.held.lsn <= found.ended_by.lsn
 
 
 # -- asking ---------------------------------------------------------------------------------------------
