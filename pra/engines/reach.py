@@ -83,7 +83,7 @@ def reach_of(archive: Archive, timeline: int, histories: Histories, start: int, 
     if until <= start:
         name = segment_name(_at(path, start), start, segment_bytes)
         return Reach(start, start, (), "", None, name)
-    names = names_along(timeline, histories, start, until, segment_bytes)
+    names = names_along(archive, timeline, histories, start, until, segment_bytes)
     partial = "" if names[-1] in archive.segments else names[-1]
     landed = [moment for name in names if (moment := landed_at(archive, name))]
     missing = _next(path, until, segment_bytes) if _goes_on(archive, path, until, segment_bytes) else ""

@@ -38,7 +38,7 @@ from pra.procedures.cutting import CutFinder
 from pra.procedures.holes import Hole, judge_hole
 from pra.procedures.session import Choice, Session
 from pra.wal.ahead import WalAhead
-from pra.wal.archive import Archive, load_histories, read_archive
+from pra.wal.archive import Archive, along, load_histories, read_archive
 from pra.wal.shipping import streamed_until
 
 PROGRAMS = ("initdb", "postgres", "pg_amcheck", "pg_waldump", "pg_controldata", "pg_checksums")
@@ -50,6 +50,7 @@ class Planned:
     """What a recovery will read.
 
     Attributes:
+        archive: As a recovery along the plan's timeline may read it.
         known_until: Until when all WAL of the server had come to this repository, as the streamer says.
         listed_at: When this was so, by our clock.
         brought: Names of the WAL segments that backups there brought themselves.
@@ -161,16 +162,18 @@ def plan_recovery(
     # Asked first: what landed while the archive is listed is then part of what is known.
     known_until, listed_at = streamed_until(storage, context.target.name, context.clock), context.clock()
     archive = read_archive(storage, context.target.name, chosen.server.system_identifier)
+    histories = load_histories(storage, archive)
     found = plan(
         list(manifests.values()),
         archive,
-        load_histories(storage, archive),
+        histories,
         target,
         repository=repository,
         backup_id=backup_id,
         known_until=known_until,
     )
     brought = frozenset(s.name for m in bases if m.physical is not None for s in m.physical.wal)
+    archive = along(archive, found.timeline, histories, found.segment_bytes)
     return Planned(found, archive, known_until, listed_at, brought)
 
 

@@ -27,7 +27,7 @@ from pra.postgres.wal import (
     segment_timeline,
 )
 from pra.storage.base import ObjectStat, Storage
-from pra.wal.coverage import Gap, Histories, covered_until, gaps, names_along, reigns
+from pra.wal.coverage import Gap, Histories, along, covered_until, gaps, names_along, reigns
 
 __all__ = [
     "Archive",
@@ -36,6 +36,7 @@ __all__ = [
     "ArchivedSegment",
     "Gap",
     "Histories",
+    "along",
     "covered_until",
     "forked",
     "gaps",
@@ -55,7 +56,10 @@ _LARGEST_HISTORY = 1 << 20
 
 @dataclass(frozen=True)
 class ArchivedSegment:
-    """A whole segment as stored. ``sha256`` is of its plaintext, ``bytes`` and ``modified`` of the object."""
+    """A whole segment as stored. ``sha256`` is of its plaintext, ``bytes`` and ``modified`` of the object.
+
+    ``until``: read it as if the WAL ended here, inside of it; see `pra.wal.coverage.along`.
+    """
 
     key: str
     name: str
@@ -63,6 +67,7 @@ class ArchivedSegment:
     encrypted: bool
     bytes: int
     modified: datetime
+    until: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pra.errors import IntegrityError
@@ -58,12 +58,14 @@ def reigns(timeline: int, histories: Histories | None) -> tuple[Reign, ...]:
 
 
 def names_along(
-    timeline: int, histories: Histories, start: int, stop: int, segment_bytes: int
+    archive: Archive, timeline: int, histories: Histories, start: int, stop: int, segment_bytes: int
 ) -> tuple[str, ...]:
     """The segments that recovery to ``timeline`` reads from ``start`` up to, not including, ``stop``.
 
     In the segment where a timeline begins, PostgreSQL takes the newest timeline's file: it begins with a copy
-    of the ancestor's bytes (``XLogFileReadAnyTLI`` in ``access/transam/xlogrecovery.c``).
+    of the ancestor's bytes (``XLogFileReadAnyTLI`` in ``access/transam/xlogrecovery.c``). Right after a
+    promotion it is not in the archive, and never comes if the new server is lost first: then the ancestor's
+    leads up to the switch, and must be read through `along`. Of two, the one that leads further.
 
     Raises:
         IntegrityError: ``histories`` has nothing about ``timeline`` (except 1, which needs none).
@@ -71,10 +73,9 @@ def names_along(
     path = reigns(timeline, histories)
     first, last = start // segment_bytes, max(start, stop - 1) // segment_bytes
     names = []
-    for number in range(first, last + 1):
-        end = (number + 1) * segment_bytes
-        newest = max(place for place, reign in enumerate(path) if reign.start < end)
-        names.append(segment_name(path[newest].timeline, number * segment_bytes, segment_bytes))
+    for begin in range(first * segment_bytes, (last + 1) * segment_bytes, segment_bytes):
+        _, reign = _furthest(archive, path, begin, segment_bytes)
+        names.append(segment_name(reign.timeline, begin, segment_bytes))
     return tuple(names)
 
 
@@ -90,22 +91,54 @@ def covered_until(
     position = start
     while True:
         end = (position // segment_bytes + 1) * segment_bytes
-        reached = max(_reach(archive, reign, position, segment_bytes) for reign in path)
+        reached, _ = _furthest(archive, path, position, segment_bytes)
         if reached < end:
             return max(position, reached)
         position = end
 
 
+def _furthest(
+    archive: Archive, path: Sequence[Reign], position: int, segment_bytes: int
+) -> tuple[int, Reign]:
+    """How far the segment of ``position`` leads on this path, and whose file that is; 0: there is none.
+
+    Of equals, the newest timeline's.
+    """
+    begin = position // segment_bytes * segment_bytes
+    there = [r for r in path if r.start < begin + segment_bytes and (r.stop is None or r.stop > begin)]
+    found = [(_reach(archive, reign, position, segment_bytes), reign) for reign in reversed(there)]
+    return max(found, key=lambda each: each[0])
+
+
 def _reach(archive: Archive, reign: Reign, position: int, segment_bytes: int) -> int:
     """How far into the segment of ``position`` this timeline's file leads; 0 where there is none."""
-    end = (position // segment_bytes + 1) * segment_bytes
-    if reign.start >= end:
-        return 0
     name = segment_name(reign.timeline, position, segment_bytes)
     partial = archive.partials.get(name)
+    end = (position // segment_bytes + 1) * segment_bytes
     reached = end if name in archive.segments else partial.lsn if partial else 0
     # Behind the point where its child left it, a timeline leads elsewhere.
-    return reached if reign.stop is None else min(reached, max(reign.stop, 0))
+    return reached if reign.stop is None else min(reached, reign.stop)
+
+
+def along(archive: Archive, timeline: int, histories: Histories, segment_bytes: int) -> Archive:
+    """The archive as a recovery along ``timeline`` may read it: nothing of an ancestor behind its end.
+
+    A primary that was cut off may have written on there, and shipped it. Where the child's own file is not
+    here, PostgreSQL would replay that: it stays on a timeline as long as that one's file has records.
+
+    Raises:
+        IntegrityError: ``histories`` has nothing about ``timeline`` (except 1, which needs none).
+    """
+    segments, partials = dict(archive.segments), dict(archive.partials)
+    for reign in reigns(timeline, histories):
+        if reign.stop is None or reign.stop % segment_bytes == 0:
+            continue
+        name = segment_name(reign.timeline, reign.stop, segment_bytes)
+        if name in segments:
+            segments[name] = tuple(replace(one, until=reign.stop) for one in segments[name])
+        if name in partials:
+            partials[name] = replace(partials[name], lsn=min(partials[name].lsn, reign.stop))
+    return replace(archive, segments=segments, partials=partials)
 
 
 def gaps(archive: Archive, histories: Histories, segment_bytes: int, *, since: int = 0) -> tuple[Gap, ...]:

@@ -9,7 +9,7 @@ import pyrage
 import zstandard
 
 from pra.errors import DecryptError, IntegrityError, ObjectMissing, SettingsError
-from pra.postgres.wal import begun_bytes, format_lsn
+from pra.postgres.wal import begun_bytes, format_lsn, segment_start
 from pra.storage.base import Storage
 from pra.wal.archive import ArchivedPartial, ArchivedSegment
 
@@ -42,7 +42,10 @@ def read_segment(
         return _up_to(data, entry, where)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise IntegrityError(f"{where} is not what was archived", op=_OP, hint=_OTHER_COPY)
-    return data
+    if entry.until is None:
+        return data
+    # Zeros are what WAL ends with.
+    return data[: entry.until - segment_start(entry.name, len(data))].ljust(len(data), b"\0")
 
 
 def _up_to(data: bytes, entry: ArchivedPartial, where: str) -> bytes:

@@ -16,6 +16,7 @@ from pra.storage.local import LocalStorage
 from pra.storage.pipe import seal
 from pra.wal.archive import (
     Archive,
+    along,
     covered_until,
     gaps,
     load_histories,
@@ -122,11 +123,67 @@ def test_coverage_follows_the_history_over_a_switch(
     assert covered_until(archive, 2, 3 * SIZE, SIZE, histories) == expected
 
 
-def test_recovery_reads_the_newest_timeline_in_the_segment_of_the_switch(local_store: LocalStorage) -> None:
-    histories = load_histories(local_store, archive_of(local_store, history=HISTORY))
-    assert names_along(2, histories, 3 * SIZE, 5 * SIZE + 1, SIZE) == (seg(1, 3), seg(2, 4), seg(2, 5))
+AT = 4 * SIZE + 0x500
+"""Where timeline 2 begins."""
+
+
+@pytest.mark.parametrize(
+    ("names", "partials", "until", "expected"),
+    [
+        pytest.param([(1, 3), (1, 4), (2, 4), (2, 5)], [], 6 * SIZE, [(1, 3), (2, 4), (2, 5)], id="both"),
+        pytest.param([(1, 3), (1, 4)], [], AT, [(1, 3), (1, 4)], id="only the parent's"),
+        pytest.param([(1, 3)], [(1, 4, AT)], AT, [(1, 3), (1, 4)], id="only the parent's beginning"),
+        pytest.param([(1, 3)], [(1, 4, AT - 9)], AT - 9, [(1, 3), (1, 4)], id="not even up to the switch"),
+        pytest.param([(1, 3), (1, 4)], [(2, 4, AT - 9)], AT, [(1, 3), (1, 4)], id="the child's is shorter"),
+        pytest.param([(1, 3), (1, 4)], [(2, 4, AT)], AT, [(1, 3), (2, 4)], id="the child's is as long"),
+        pytest.param([(1, 3), (1, 4)], [(2, 4, AT + 9)], AT + 9, [(1, 3), (2, 4)], id="and goes on"),
+        pytest.param([(1, 3), (1, 4), (1, 5)], [], AT, [(1, 3), (1, 4)], id="the parent went on as well"),
+        pytest.param([(1, 3), (1, 4), (2, 5)], [], AT, [(1, 3), (1, 4)], id="the child's first is missing"),
+    ],
+)
+def test_in_the_segment_of_a_switch_recovery_reads_what_is_there_and_leads_further(
+    local_store: LocalStorage,
+    names: list[tuple[int, int]],
+    partials: list[tuple[int, int, int]],
+    until: int,
+    expected: list[tuple[int, int]],
+) -> None:
+    begun = tuple((seg(timeline, number), lsn) for timeline, number, lsn in partials)
+    archive = archive_of(local_store, *(seg(*name) for name in names), partials=begun, history=HISTORY)
+    histories = load_histories(local_store, archive)
+    assert covered_until(archive, 2, 3 * SIZE, SIZE, histories) == until
+    found = names_along(archive, 2, histories, 3 * SIZE, until, SIZE)
+    assert found == tuple(seg(*name) for name in expected)
+
+
+def test_a_timeline_without_a_history_cannot_be_followed(local_store: LocalStorage) -> None:
+    archive = archive_of(local_store, history=HISTORY)
     with pytest.raises(IntegrityError, match=r"00000003\.history is not in the archive"):
-        names_along(3, histories, 0, 1, SIZE)
+        names_along(archive, 3, load_histories(local_store, archive), 0, 1, SIZE)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_parent_wrote_behind_the_switch_is_not_read_along_its_child(
+    local_store: LocalStorage, tmp_path: Path, *, whole: bool
+) -> None:
+    archive_of(local_store, history=HISTORY)
+    if whole:
+        sealed = seal_segment(DATA, seg(1, 4), tmp_path, system_id=SERVER, recipients=[])
+        ship(local_store, "db", sealed, retain_until=None)
+    else:
+        part = seal([DATA[: SIZE // 2]], tmp_path / "begun.zst", recipients=[])
+        lsn = 4 * SIZE + SIZE // 2
+        ship_partial(local_store, "db", SERVER, seg(1, 4), lsn, tmp_path / "begun.zst", part)
+    archive = read_archive(local_store, "db", SERVER)
+    histories = load_histories(local_store, archive)
+
+    def read(timeline: int) -> bytes:
+        seen = along(archive, timeline, histories, SIZE)
+        entry = seen.find(seg(1, 4)) or seen.partials[seg(1, 4)]
+        return read_segment(local_store, entry, [])
+
+    assert read(1) == (DATA if whole else DATA[: SIZE // 2])
+    assert read(2) == DATA[:0x500].ljust(SIZE if whole else 0, b"\0")
 
 
 @pytest.mark.parametrize(
