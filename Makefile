@@ -12,10 +12,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench lock clean
+.PHONY: help venv demo test test-all check bench bench-physical lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: ## the set-up alone; afterwards .venv/bin/pra is the command
 	@sh make/venv.sh
@@ -34,8 +34,11 @@ check: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: venv ## backup and restore side by side with pg_dump, 1 GB and 4 GB
+bench: venv bench-physical ## backup and restore side by side with PostgreSQL's own tools and others, 1 to 4 GB
 	$(PYTHON) -m tests.bench $(ARGS)
+
+bench-physical: venv ## of that, base backups alone, beside pg_basebackup, tar, psql and barman-cloud (2 GB)
+	$(PYTHON) -m tests.bench.physical
 
 lock: venv ## write requirements.lock anew from pyproject.toml, and the lock files of PostgreSQL 15 and 17
 	.venv/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.12 --no-emit-index-url \

@@ -256,7 +256,8 @@ def install_barman(home: Path) -> Path | None:
     """barman-cloud in an environment of its own; None where it cannot be had."""
     uv = Path(sys.executable).with_name("uv")
     place = home / "barman"
-    made = subprocess.run([str(uv), "venv", "-q", str(place)], check=False)
+    argv = [str(uv), "venv", "-q", "--python", sys.executable, str(place)]
+    made = subprocess.run(argv, check=False)
     if made.returncode == 0:
         argv = [str(uv), "pip", "install", "-q", "--python", str(place / "bin" / "python"), BARMAN]
         made = subprocess.run(argv, check=False)
