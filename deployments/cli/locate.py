@@ -87,6 +87,7 @@ def located_json(found: Located, line: str | None) -> dict[str, Any]:
         "held": None if found.held is None else _sample(found.held),
         "ended_by": ended and {"xid": ended.xid, "lsn": format_lsn(ended.lsn), "at": to_iso(ended.at)},
         "transactions": found.transactions,
+        "skipped": found.skipped or None,
         "flips": [{"before": _sample(f.before), "after": _sample(f.after)} for f in found.flips],
         "samples": [_sample(sample) for sample in found.samples],
         "restore": line,
@@ -110,6 +111,11 @@ def _show(out: Output, found: Located, line: str | None) -> None:
             asked=found.asked, backup_id=escape(found.backup_id), repository=escape(found.repository)
         )
     )
+    begin, end = (f"{_when(sample, _)}, LSN {format_lsn(sample.lsn)}" for sample in found.ends)
+    out.text(_("Looked from {begin} to {end}.").format(begin=begin, end=end))
+    if found.skipped:
+        sentence = _("WAL segment {segment} is missing in {repository}: nothing before was looked at.")
+        out.text(sentence.format(segment=found.skipped, repository=escape(found.repository)))
     words = {True: _("holds"), False: _("does not hold")}
     rows = [
         [

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from pra.engines.cut import Ended
 from pra.engines.flips import Flip, Sample, flips, last_end, positions
-from pra.engines.recovery import IMMEDIATE, RecoveryTarget, lsn_target
-from pra.errors import NotFoundError, UsageError
+from pra.engines.recovery import RecoveryTarget, lsn_target
+from pra.errors import UsageError
 from pra.postgres.condition import ask
 from pra.postgres.data_copy import copy_data, remove_copy
 from pra.postgres.recovering_server import RecoveringServer
@@ -44,6 +44,7 @@ class Located:
         ended_by: The transaction that ended it; None when it never held, or still does at the end.
         asked: How often the condition was asked.
         transactions: Commits between the two coarse steps around the last flip.
+        skipped: The WAL segment for want of which nothing before the first sample was looked at; else empty.
     """
 
     repository: str
@@ -53,6 +54,12 @@ class Located:
     ended_by: Transaction | None
     asked: int
     transactions: int
+    skipped: str = ""
+
+    @property
+    def ends(self) -> tuple[Sample, Sample]:
+        """The ends of the span."""
+        return self.samples[0], self.samples[-1]
 
     @property
     def flips(self) -> tuple[Flip, ...]:
@@ -84,11 +91,12 @@ Told = Callable[[Sample], None]
 
 @dataclass
 class Search:
-    """One search under way, on an assembled backup: ``kept`` is the state that every look copies."""
+    """One search under way: ``kept`` is the state that every look copies. ``skipped`` as in `Located`."""
 
     kept: Recovery
     request: Request
     told: Told
+    skipped: str = ""
     asked: int = 0
     problems: set[str] = field(default_factory=set)
     answered: bool = False
@@ -121,14 +129,20 @@ class Search:
         )
 
 
-def search(this: Search) -> Located:
-    """Coarse steps, then finer ones. Raises as `pra.procedures.locate.run`."""
+@dataclass(frozen=True)
+class Span:
+    """Where the first question is asked, and at which transactions the others are."""
+
+    first: RecoveryTarget
+    commits: tuple[Ended, ...]
+
+
+def search(this: Search, span: Span) -> Located:
+    """Coarse steps, then finer ones, once the backup is there. Raises as `pra.procedures.locate.run`."""
     plan = this.planned.plan
     commits = this.commits()
-    with this.session.timeline.phase("span"):
-        first, spread = _span(this, commits)
     with this.session.timeline.phase("coarse steps"):
-        samples = _look(this, [first, *(lsn_target(each.lsn) for each in spread)])
+        samples = _look(this, [span.first, *(lsn_target(each.lsn) for each in span.commits)])
     if not this.answered:
         raise UsageError(
             f"the condition could be asked nowhere in the span: {'; '.join(sorted(this.problems))[:300]}",
@@ -148,27 +162,8 @@ def search(this: Search) -> Located:
         ended_by=ended_by,
         asked=this.asked,
         transactions=within,
+        skipped=this.skipped,
     )
-
-
-def _span(this: Search, commits: Commits) -> tuple[RecoveryTarget, list[Ended]]:
-    """Where the first question is asked, and at which transactions the others are.
-
-    Raises:
-        NotFoundError: No transaction was committed in the span.
-    """
-    plan, request = this.planned.plan, this.request
-    before = None if request.since is None else commits.last(plan.consistent, request.since)
-    start = plan.consistent if before is None else before.lsn + 1
-    last = commits.last(start, request.until)
-    if last is None:
-        raise NotFoundError(
-            "no transaction was committed in the span",
-            op=OP,
-            hint="Choose another one with --from and --until; pra windows shows what there is.",
-        )
-    first = IMMEDIATE if before is None else lsn_target(before.lsn)
-    return first, commits.spread(start, last.lsn + 1, request.steps)
 
 
 def _look(this: Search, targets: Sequence[RecoveryTarget]) -> list[Sample]:

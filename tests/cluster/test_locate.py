@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
-from pra.errors import PostgresError, UsageError
+from deployments.cli.moments import read_moment
+from pra.errors import IntegrityError, NotFoundError, PostgresError, UsageError
 from pra.postgres.condition import Answer, as_query, ask
 from pra.postgres.connect import Server
 from pra.procedures import locate
@@ -15,7 +18,7 @@ from pra.procedures.locating import Located, Request
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
 from tests.fix_physical import SETTINGS, bindir_of, world_of
-from tests.fix_stream import promote, small_server
+from tests.fix_stream import pra, promote, small_server
 from tests.fix_world import MakeWorld, World
 
 STILL_THERE = "select count(*) > 900 from numbered"
@@ -194,6 +197,68 @@ def test_a_delete_behind_a_promotion_is_found(physical_world: World) -> None:
     assert found.ended_by.xid == xid
     assert found.held is not None
     assert found.held.lsn <= found.ended_by.lsn
+
+
+def remove_segment(world: World, name: str, *repositories: str) -> None:
+    for repository in repositories:
+        for path in (world.folder(repository) / "wal").rglob(f"{name}-*"):
+            path.unlink()
+
+
+def test_a_hole_in_the_wal_is_no_end_of_the_span(physical_world: World) -> None:
+    """It is refused with the moment up to which one can look; another repository or a later backup helps."""
+    world = physical_world
+    world.execute("CREATE TABLE other (n int)")
+    world.backup()
+    many(world, 1, 20)
+    archive_wal(world)
+    [(lost,)] = world.cluster.query("app", "SELECT pg_walfile_name(pg_current_wal_lsn())")
+    many(world, 100, 20)
+    archive_wal(world)
+    many(world, 200, 20)
+    archive_wal(world)
+    remove_segment(world, lost, "near")
+    with world.context() as context:
+        assert locate.run(context, Request(STILL_THERE, steps=4)).repository == "far"
+        with pytest.raises(IntegrityError, match=f"{lost} is missing in near, before the end") as caught:
+            locate.run(context, Request(STILL_THERE, steps=4), repository="near")
+        said = re.search('--until "(.*)"', caught.value.hint)
+        assert said is not None
+        until = read_moment(said[1], "--until")
+        found = locate.run(context, Request(STILL_THERE, until=until, steps=4), repository="near")
+        assert (found.held, found.skipped) == (found.ends[1], "")
+        assert found.ends[1].at == until
+        # A moment later there may be more, in what is missing.
+        assert until is not None
+        later = Request(STILL_THERE, until=until + timedelta(microseconds=1), steps=4)
+        with pytest.raises(IntegrityError, match=f"{lost} is missing in near, before the end"):
+            locate.run(context, later, repository="near")
+    backup_id = world.backup().backup_id
+    xid, _ = commit(world, "DELETE FROM numbered")
+    archive_wal(world)
+    remove_segment(world, lost, "near", "far")
+    with world.context() as context:
+        found = locate.run(context, Request(STILL_THERE, steps=4))
+    assert found.ended_by is not None
+    assert (found.ended_by.xid, found.backup_id, found.skipped) == (xid, backup_id, lost)
+    said_in_words = pra(world, "locate", "--while", STILL_THERE, code=0).stdout
+    assert f"WAL segment {lost} is missing in near: nothing before was looked at." in said_in_words
+
+
+def test_without_a_streamer_what_lies_between_backups_is_not_answered_for(physical_world: World) -> None:
+    world = physical_world
+    world.execute("CREATE TABLE other (n int)")
+    world.backup()
+    many(world, 1, 20)
+    commit(world, "DELETE FROM numbered")
+    backup_id = world.backup().backup_id
+    with (
+        world.context() as context,
+        pytest.raises(NotFoundError, match=r"WAL segment 0.* is missing") as caught,
+    ):
+        locate.run(context, Request(STILL_THERE, steps=4))
+    assert f"no transaction is archived behind {backup_id}" in caught.value.message
+    assert "--until" in caught.value.hint
 
 
 # -- asking ---------------------------------------------------------------------------------------------
