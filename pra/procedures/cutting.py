@@ -11,7 +11,6 @@ from pathlib import Path
 from pra.disk import disk_errors
 from pra.engines.cut import (
     Cut,
-    Ended,
     NoCut,
     Record,
     Snapshot,
@@ -20,7 +19,8 @@ from pra.engines.cut import (
     read_records,
     restore_points,
 )
-from pra.engines.recovery import RecoveryPlan, RecoveryTarget
+from pra.engines.cut_target import fit
+from pra.engines.recovery import RecoveryPlan
 from pra.errors import IntegrityError
 from pra.manifest import PhysicalFacts
 from pra.postgres.tools import Tools
@@ -31,7 +31,6 @@ from pra.wal.archive import Archive
 from pra.wal.reading import read_segment
 
 _OP = "find cut"
-BEFORE_TARGET = "the target lies before the backup's snapshot"
 
 
 @dataclass
@@ -75,7 +74,7 @@ class CutFinder:
             records = self._records(first, end)
             found = find_cut(records, snapshot, consistent_at=facts.stop)
             if isinstance(found, Cut) or not found.unfinished or (first == 0 and end == last):
-                return self._before_target(found, records, first, end)
+                return self._fit(found, records, first, end)
             first, end, step = max(0, first - step), min(last, end + step), step * 2
 
     @property
@@ -113,31 +112,14 @@ class CutFinder:
             read_segment(self.storage, entry, self.identities).ljust(self.plan.segment_bytes, b"\0")
         )
 
-    def _before_target(
-        self, found: Cut | NoCut, records: Sequence[Record], first: int, end: int
-    ) -> Cut | NoCut:
-        target = self.plan.target
-        if isinstance(found, NoCut) or found.lsn is None:
+    def _fit(self, found: Cut | NoCut, records: Sequence[Record], first: int, end: int) -> Cut | NoCut:
+        if isinstance(found, NoCut):
             return found
-        behind = _reaches(target, found, records)
+        target, points = self.plan.target, []
         if target.kind == "name":
             points = restore_points(self.tools, self.scope, self.folder, self._names(first, end))
-            behind = all(lsn >= found.lsn for lsn, name in points if name == target.value)
-        return found if behind else NoCut(BEFORE_TARGET)
+        return fit(found, target, records, points, consistent_at=self._facts.stop)
 
 
 def _near(facts: PhysicalFacts) -> int:
     return max(facts.stop, parse_lsn(facts.snapshot_lsn) if facts.snapshot_lsn else 0)
-
-
-def _reaches(target: RecoveryTarget, cut: Cut, records: Sequence[Record]) -> bool:
-    """Whether recovery to the target passes the cut. Times do: a target before the snapshot is refused."""
-    assert cut.lsn is not None
-    if target.kind == "immediate":
-        return False
-    if target.lsn is not None:
-        return (target.lsn, target.inclusive) >= (cut.lsn, cut.inclusive)
-    if target.kind == "xid":
-        xid = int(target.value) % (1 << 32)
-        return all(r.lsn >= cut.lsn for r in records if isinstance(r, Ended) and r.xid == xid)
-    return True

@@ -201,6 +201,28 @@ def test_a_target_is_where_the_other_checks_look(physical_world: World) -> None:
     assert status(report, "recovery").status is Status.PASSED
 
 
+@pytest.mark.parametrize("checkpoint", [False, True], ids=["alone", "and a checkpoint"])
+def test_only_rollbacks_between_a_moment_and_the_next_commit(
+    physical_world: World, *, checkpoint: bool
+) -> None:
+    """PostgreSQL stops at them: where everything is compared must not lie behind."""
+    world = physical_world
+    world.backup()
+    [(moment,)] = world.cluster.query("postgres", "SELECT clock_timestamp()::text")
+    with world.cluster.connect("app", autocommit=False) as connection:
+        connection.execute("DELETE FROM numbered")
+        connection.rollback()
+    if checkpoint:
+        world.execute("CHECKPOINT")
+    commit(world, "DELETE FROM numbered WHERE id > 10")
+    archive_wal(world)
+    report = verified_to(world, RecoveryTarget("time", to_iso(from_iso(moment))))
+    assert report.verdict is Verdict.PASS, complaints(report)
+    assert status(report, "fingerprint").status is Status.PASSED
+    assert report.recovery is not None
+    assert report.recovery.last_commit is None or report.recovery.last_commit <= from_iso(moment)
+
+
 def test_a_target_that_no_backup_leads_to_names_the_range(physical_world: World) -> None:
     world = physical_world
     [(before,)] = world.cluster.query("app", "SELECT (now() - interval '1 hour')::text")
