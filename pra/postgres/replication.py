@@ -221,12 +221,16 @@ def timeline_history(server: Server, timeline: int) -> bytes:
 def hold_wal(server: Server) -> Iterator[Identity]:
     """Keep the server from removing WAL from now on: a temporary slot, gone with its connection.
 
+    That one does nothing meanwhile, and must not be ended for it. At the end it is asked whether it still
+    lives: without it the server may have removed WAL that the backup needs.
+
     Raises:
         ConnectError, RightsError: As `identify`.
-        PostgresError: No slot is free; transient.
+        PostgresError: No slot is free, or it was lost meanwhile; transient.
     """
     op = "keep WAL"
-    with _replicating(server, "pra slot") as connection:
+    options = f"{server.words().get('options', '')} -c idle_session_timeout=0".strip()
+    with _replicating(server, "pra slot", options=options) as connection:
         identity = _identify(connection)
         name = sql.Identifier(f"pra_backup_{secrets.token_hex(6)}")
         try:
@@ -239,6 +243,16 @@ def hold_wal(server: Server) -> Iterator[Identity]:
             with postgres_errors(op):
                 raise error
         yield identity
+        try:
+            connection.execute("IDENTIFY_SYSTEM")
+        except psycopg.Error:
+            raise PostgresError(
+                "the replication slot that kept the server's WAL was lost",
+                op=op,
+                hint="Run the backup again. The server's log says who ended its connection; where the server "
+                "wrote too much meanwhile, raise max_slot_wal_keep_size.",
+                transient=True,
+            ) from None
 
 
 def no_slot(op: str) -> PostgresError:
@@ -271,12 +285,13 @@ def may_not_replicate(role: str, op: str) -> RightsError:
 
 
 @contextmanager
-def _replicating(server: Server, application: str) -> Iterator[Connection]:
+def _replicating(server: Server, application: str, **options: str) -> Iterator[Connection]:
     words: dict[str, object] = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": application,
         "client_encoding": "UTF8",
         "replication": "true",
+        **options,
     }
     if server.password:
         words["password"] = server.password

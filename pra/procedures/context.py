@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,12 +13,13 @@ from pra import ephemeral
 from pra.catalog import Catalog
 from pra.disk import disk_errors
 from pra.engines.logical import Report, no_report
-from pra.errors import BusyError, NotFoundError, SettingsError, UsageError
+from pra.errors import NotFoundError, SettingsError, UsageError
 from pra.evidence import EvidenceLog
 from pra.keys import Keyring, Signer, load_keyring, load_signer
-from pra.postgres.connect import Server, one_value, postgres_errors
+from pra.postgres.connect import Server
 from pra.postgres.pooler import check_pooler
 from pra.proc import Scope
+from pra.procedures.target_lock import TargetLock
 from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.storage.base import Storage
@@ -38,6 +38,7 @@ class Context:
     report: Report = no_report
     repositories: dict[str, Storage] = field(default_factory=dict, repr=False)
     timeline: Timeline = field(default_factory=Timeline)
+    lock: TargetLock | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.repositories:
@@ -138,23 +139,19 @@ def recipients(settings: Settings) -> tuple[str, ...]:
 def exclusive(context: Context) -> Iterator[None]:
     """Keep two backups of one target apart by an advisory lock on the server itself.
 
-    The lock falls with its connection, so a killed run never leaves it behind. A pooler is refused first:
-    in one of its sessions the lock would outlive us.
+    A pooler is refused first: in one of its sessions the lock would outlive us. Meanwhile it is
+    `Context.lock`: whoever reads the server asks it before and after.
 
     Raises:
         BusyError: Another backup of this target is running.
         ConnectError: The server does not answer, or not as one session.
     """
     check_pooler(context.server.connect)
-    digest = hashlib.sha256(f"pra backup {context.target.name}".encode()).digest()
-    key = int.from_bytes(digest[:8], "big", signed=True)
-    with closing(context.server.connect(application=f"pra backup {context.target.name}")) as connection:
-        with postgres_errors("lock target"):
-            alone = one_value(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", key)
-        if not alone:
-            raise BusyError(
-                f"another backup of {context.target.name} is running",
-                op="lock target",
-                hint="Wait for it, or look for 'pra backup' in pg_stat_activity.",
-            )
+    lock = TargetLock(context.server, context.target.name)
+    lock.take()
+    context.lock = lock
+    try:
         yield
+    finally:
+        context.lock = None
+        lock.release()

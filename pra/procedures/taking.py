@@ -19,9 +19,11 @@ from pra.storage.spool import Attempt, Spool
 def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
     """Read the database into the spool under a new id, and seal the signed manifest there.
 
-    Where an incremental backup turns out to be impossible, a full one is taken at once.
+    Where an incremental backup turns out to be impossible, a full one is taken at once. The target's lock is
+    taken again where it was lost before; where it is lost meanwhile this attempt is void.
 
     Raises:
+        BusyError: It was lost, and another backup of the target is running.
         PraError: Nothing was published; ``transient`` tells whether to call again.
     """
     try:
@@ -32,6 +34,8 @@ def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
 
 
 def _attempt(context: Context, ready: Ready, choice: Choice, spool: Spool) -> Manifest:
+    if context.lock is not None:
+        context.lock.hold()
     started_at = context.clock()
     backup_id = new_backup_id(started_at, choice.kind)
     with disk_errors("open spool", context.state_dir):
@@ -42,6 +46,8 @@ def _attempt(context: Context, ready: Ready, choice: Choice, spool: Spool) -> Ma
                 manifest = _take_logical(context, ready, attempt, started_at)
             else:
                 manifest = _take_physical(context, ready, ready.physical, choice, attempt, started_at)
+        if context.lock is not None:
+            context.lock.check()
         attempt.seal(sign(manifest, context.signer))
     except BaseException as error:
         attempt.abandon(str(error))
