@@ -102,6 +102,7 @@ class _Copying:
     manifest: bytes = b""
     warnings: list[str] = field(default_factory=list)
     cause: PraError | None = None
+    failed: bool = False
     process: Process | None = None
     finished: threading.Event = field(default_factory=threading.Event)
 
@@ -238,6 +239,7 @@ class _Copying:
         try:
             yield cutter
         except BaseException as error:
+            self.failed = True
             # In this order: whoever waits for the publishers must not hold us up.
             self.attempt.abandon(str(self.cause or error))
             cutter.abort()
@@ -296,7 +298,8 @@ class _Copying:
         try:
             self.attempt.check()
         except PraError as error:
-            return error
+            # That it is over is our own doing where the copy failed, and would hide why.
+            return None if self.failed else error
         limit = _IDLE_SECONDS + self.job.facts.checkpoint_seconds
         if idle > limit:
             return PostgresError(

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from pra.engines.logical import Report
-from pra.errors import BusyError, PostgresError
+from pra.engines.tarcut import Cutter
+from pra.errors import BusyError, PostgresError, PraError
 from pra.postgres.connect import Server
 from pra.postgres.replication import hold_wal
 from pra.procedures import backup
@@ -150,3 +151,20 @@ def test_whoever_took_the_lock_meanwhile_keeps_it(held: World) -> None:
         with pytest.raises(BusyError, match="another backup of db is running"):
             backup.run(first)
     assert after.committed(held, "near") == set()
+
+
+def test_what_ended_the_copy_is_said_however_long_the_clearing_up_takes(
+    held: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "TAKE_TRIES", 1)
+    abort = Cutter.abort
+
+    def slowly(self: Cutter) -> None:
+        time.sleep(1)
+        abort(self)
+
+    monkeypatch.setattr(Cutter, "abort", slowly)
+    with held.context() as context, losing(context, held.cluster, "pra"), pytest.raises(PraError) as caught:
+        backup.run(context)
+    assert caught.value.transient
+    assert "is over" not in caught.value.message
