@@ -22,6 +22,7 @@ from pra.engines.reading import Report, no_report
 from pra.errors import IntegrityError, UsageError
 from pra.manifest import Manifest
 from pra.model import StoredObject
+from pra.postgres import tablespace_map
 from pra.proc import Account, Scope
 from pra.storage.base import Storage
 
@@ -29,7 +30,7 @@ SMALL_BYTES = 8 << 20
 """Up to this much to decrypt, one process beside us does it all."""
 VOLUME = re.compile(r"(base|tblspc-(\d{1,10}))-\d{4,}\.tar\.zst(\.age)?")
 """Names of volumes; every other object of a physical backup is one file."""
-TABLESPACE_MAP = "tablespace_map"
+TABLESPACE_MAP = tablespace_map.NAME
 _OP = "fetch base backup"
 _CHUNK = 1 << 20
 
@@ -137,17 +138,9 @@ def _require_places(manifest: Manifest, directory: Path, folders: Mapping[int, P
 
 
 def relocate(path: Path, folders: Mapping[int, Path]) -> None:
-    """Make recovery link each tablespace to where it is now.
-
-    A line is the OID, a space and the path, in which a newline, a carriage return and a backslash have a
-    backslash before them (``do_pg_backup_start`` in ``access/transam/xlog.c``).
-    """
-    if not path.exists():
-        return
-    escaped = {oid: re.sub(r"([\\\n\r])", r"\\\1", str(folder)) for oid, folder in folders.items()}
-    found = path.stat()
-    path.write_text("".join(f"{oid} {folder}\n" for oid, folder in sorted(escaped.items())))
-    path.chmod(stat.S_IMODE(found.st_mode))
+    """Make recovery link each tablespace to where it is now."""
+    if path.exists():
+        tablespace_map.write_map(path, folders)
 
 
 def _put_control(directory: Path) -> None:

@@ -8,39 +8,40 @@ import sys
 from pathlib import Path
 
 from pra.errors import SpaceError
+from pra.postgres.tablespace_map import NAME, read_map, write_map
 from pra.proc import Scope
 
 _SECONDS = 24 * 3600.0
 _RESERVE = 128 << 20
-_MAP = "tablespace_map"
 
 
 def copy_data(scope: Scope, source: Path, copy: Path) -> None:
     """Copy data directory and tablespaces; the copy's tablespaces lie in ``<copy>-tablespaces/<oid>``.
 
-    Nothing may run in ``source``. Owner and modes are kept.
+    Nothing may run in ``source``; whether it ever was started makes no difference. Owner and modes are kept.
 
     Raises:
         SpaceError: It would not fit.
         ToolError: Copying failed.
     """
-    links = _links(source)
-    check_room(copy.parent, [source, *links.values()])
+    places = _tablespaces(source)
+    check_room(copy.parent, [source, *places.values()])
     _copy(scope, source, copy)
-    if not links:
+    if not places:
         return
     folder = Path(f"{copy}-tablespaces")
     folder.mkdir(mode=0o700)
     info = source.stat()
     os.chown(folder, info.st_uid, info.st_gid)
-    places = {}
-    for name, place in links.items():
-        places[name] = folder / name
-        _copy(scope, place, places[name])
-        link = copy / "pg_tblspc" / name
-        link.unlink()
-        link.symlink_to(places[name])
-    _rewrite_map(copy / _MAP, places)
+    copied = {oid: folder / str(oid) for oid in places}
+    for oid, place in places.items():
+        _copy(scope, place, copied[oid])
+        link = copy / "pg_tblspc" / str(oid)
+        if link.is_symlink():
+            link.unlink()
+            link.symlink_to(copied[oid])
+    if listed := read_map(copy / NAME):
+        write_map(copy / NAME, listed | {oid: copied[oid] for oid in listed if oid in copied})
 
 
 def remove_copy(copy: Path) -> None:
@@ -65,10 +66,15 @@ def _copy(scope: Scope, source: Path, copy: Path) -> None:
     scope.run(["cp", "-a", *share, str(source), str(copy)], op="copy data directory", timeout=_SECONDS)
 
 
-def _links(data: Path) -> dict[str, Path]:
-    """Tablespaces outside the data directory, by OID; those inside it are copied with it."""
+def _tablespaces(data: Path) -> dict[int, Path]:
+    """Those outside the data directory, by OID; the others are copied with it.
+
+    Until the first start nothing but the map may say where they are: that start makes the links from it.
+    """
     folder = data / "pg_tblspc"
-    return {each.name: each.resolve() for each in folder.iterdir() if each.is_symlink()}
+    linked = {int(each.name): each.resolve() for each in folder.iterdir() if each.is_symlink()}
+    listed = {oid: place for oid, place in read_map(data / NAME).items() if place.is_absolute()}
+    return linked | listed
 
 
 def _size(folder: Path) -> int:
@@ -77,14 +83,3 @@ def _size(folder: Path) -> int:
         for name in names:
             total += (Path(here) / name).lstat().st_blocks * 512
     return total
-
-
-def _rewrite_map(file: Path, places: dict[str, Path]) -> None:
-    """The first start makes the links anew from this file, where it has not been consumed yet."""
-    if not file.exists():
-        return
-    lines = []
-    for line in file.read_text(errors="surrogateescape").splitlines():
-        oid = line.split(" ", 1)[0]
-        lines.append(f"{oid} {places[oid]}" if oid in places else line)
-    file.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")

@@ -15,7 +15,7 @@ from pra.postgres.condition import Answer, as_query, ask
 from pra.postgres.connect import Server
 from pra.procedures import locate
 from pra.procedures.locating import Located, Request
-from tests.fix_archive import archive_wal, commit
+from tests.fix_archive import archive_wal, commit, tablespace_folder
 from tests.fix_cluster import Cluster
 from tests.fix_physical import SETTINGS, bindir_of, world_of
 from tests.fix_stream import pra, promote, small_server
@@ -197,6 +197,24 @@ def test_a_delete_behind_a_promotion_is_found(physical_world: World) -> None:
     assert found.ended_by.xid == xid
     assert found.held is not None
     assert found.held.lsn <= found.ended_by.lsn
+
+
+def test_a_truncate_in_a_tablespace_is_found(physical_world: World) -> None:
+    """Its file is gone once it was replayed: every look needs tablespaces of its own, the first one too."""
+    world = physical_world
+    folder = tablespace_folder(world, "aside")
+    world.cluster.execute("postgres", f"CREATE TABLESPACE aside LOCATION '{folder}'")
+    world.execute("CREATE TABLE other (n int)")
+    world.execute("CREATE TABLE apart TABLESPACE aside AS SELECT generate_series(1, 3000) AS n")
+    world.backup()
+    many(world, 1, 100)
+    xid, _ = commit(world, "TRUNCATE apart")
+    many(world, 200, 100)
+    archive_wal(world)
+    with world.context() as context:
+        found = locate.run(context, Request("select count(*) = 3000 from apart", steps=4))
+    assert found.ended_by is not None
+    assert found.ended_by.xid == xid
 
 
 def remove_segment(world: World, name: str, *repositories: str) -> None:
