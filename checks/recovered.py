@@ -210,12 +210,18 @@ def _missed(db: RestoredDatabase) -> str:
 
 
 def wal_continuity(db: RestoredDatabase) -> CheckResult:
-    """Nothing is missing behind the backup. Without a streamer, WAL comes with backups only: no fault."""
+    """Nothing is missing behind the backup. Without a streamer, WAL comes with backups only: no fault.
+
+    Nor that a backup from before the window has its own WAL alone: so it is meant.
+    """
     name, expected = "wal-continuity", "no WAL is missing between this backup and the newest WAL"
     found = recovered_of(db)
     if not found.missing:
         return CheckResult(name, Status.PASSED, expected, "none is missing")
     reason = f"WAL segment {found.missing} and what came behind it cannot be reached from this backup"
+    if found.expired:
+        observed = "before pitr_window only each backup's own WAL is kept"
+        return CheckResult(name, Status.NOT_APPLICABLE, expected, observed, reason)
     if found.streamed:
         return CheckResult(name, Status.SKIPPED, expected, "streaming began later", reason)
     return CheckResult(name, Status.NOT_APPLICABLE, expected, "nobody streams WAL here", reason)

@@ -30,6 +30,7 @@ class Recovered:
         databases: The server's other databases.
         missing: A WAL segment that is not there although WAL goes on behind it, or empty.
         streamed: Whether any WAL is there that no backup brought.
+        expired: ``missing`` lies before the window, where only each backup's own WAL is kept.
     """
 
     observed: Fingerprint | None
@@ -41,6 +42,7 @@ class Recovered:
     databases: tuple[str, ...] = ()
     missing: str = ""
     streamed: bool = False
+    expired: bool = False
 
 
 @dataclass(frozen=True)

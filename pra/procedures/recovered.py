@@ -172,6 +172,7 @@ def describe(this: Recovery, *, sandboxed: bool = True) -> RestoredDatabase:
             databases=_databases(this),
             missing=this.planned.plan.missing,
             streamed=this.planned.hole is not Hole.UNSTREAMED,
+            expired=this.planned.hole is Hole.EXPIRED,
         ),
     )
 

@@ -37,8 +37,10 @@ from pra.procedures.context import Context
 from pra.procedures.cutting import CutFinder
 from pra.procedures.holes import Hole, judge_hole
 from pra.procedures.session import Choice, Session
+from pra.procedures.wal import wal_backups
 from pra.wal.ahead import WalAhead
 from pra.wal.archive import Archive, along, load_histories, read_archive
+from pra.wal.retention import kept_whole_from
 from pra.wal.shipping import streamed_until
 
 PROGRAMS = ("initdb", "postgres", "pg_amcheck", "pg_waldump", "pg_controldata", "pg_checksums")
@@ -54,6 +56,7 @@ class Planned:
         known_until: Until when all WAL of the server had come to this repository, as the streamer says.
         listed_at: When this was so, by our clock.
         brought: Names of the WAL segments that backups there brought themselves.
+        kept_from: From this position on the repository keeps WAL whole; None: nowhere.
     """
 
     plan: RecoveryPlan
@@ -61,6 +64,7 @@ class Planned:
     known_until: datetime | None
     listed_at: datetime
     brought: frozenset[str] = frozenset()
+    kept_from: int | None = 0
 
     @property
     def chain(self) -> tuple[Manifest, ...]:
@@ -74,7 +78,7 @@ class Planned:
     @property
     def hole(self) -> Hole:
         """What it means that WAL is missing behind ``plan.until``."""
-        return judge_hole(self.plan, self.archive, self.brought)
+        return judge_hole(self.plan, self.archive, self.brought, self.kept_from)
 
     @property
     def rpo_seconds(self) -> float | None:
@@ -173,8 +177,10 @@ def plan_recovery(
         known_until=known_until,
     )
     brought = frozenset(s.name for m in bases if m.physical is not None for s in m.physical.wal)
+    window = context.settings.retention.pitr_window
+    kept_from = kept_whole_from(wal_backups(entries), found.system_id, window, listed_at)
     archive = along(archive, found.timeline, histories, found.segment_bytes)
-    return Planned(found, archive, known_until, listed_at, brought)
+    return Planned(found, archive, known_until, listed_at, brought, kept_from)
 
 
 def choice_of(planned: Planned, context: Context, repository: str) -> Choice:

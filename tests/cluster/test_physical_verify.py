@@ -223,6 +223,36 @@ def test_only_rollbacks_between_a_moment_and_the_next_commit(
     assert report.recovery.last_commit is None or report.recovery.last_commit <= from_iso(moment)
 
 
+def test_a_backup_from_before_the_window_is_proven_with_its_own_wal_alone(physical_world: World) -> None:
+    """All behind it up to the window has expired, as it is meant to. In the window it would be lost."""
+    world = physical_world
+    backups = []
+    for number in range(3):
+        backups.append(world.backup().backup_id)
+        time.sleep(1.1)
+        archive_wal(world)
+        commit(world, f"INSERT INTO numbered (id) VALUES ({2000 + number})")
+        archive_wal(world)
+    expired = world.settings.retention.model_copy(update={"pitr_window": timedelta(seconds=1)})
+    first, second = (needed(world, backup_id) for backup_id in backups[:2])
+    for path in (world.folder("near") / "wal").rglob("0*"):
+        if max(first) < path.name[:24] < min(second):
+            path.unlink()
+    settings = world.settings.model_copy(update={"retention": expired})
+    report = world.verify("near", backups[0], settings=settings)
+    assert report.verdict is Verdict.PASS, complaints(report)
+    found = status(report, "wal-continuity")
+    assert found.status is Status.NOT_APPLICABLE
+    assert "pitr_window" in found.observed
+    assert "WAL segment" in complaints(world.verify("near", backups[0]))
+
+
+def needed(world: World, backup_id: str) -> list[str]:
+    """The WAL segments that a backup brought."""
+    path = world.folder("near") / "backups" / backup_id / "manifest.json"
+    return [each["name"] for each in json.loads(path.read_bytes())["physical"]["wal"]]
+
+
 def test_a_target_that_no_backup_leads_to_names_the_range(physical_world: World) -> None:
     world = physical_world
     [(before,)] = world.cluster.query("app", "SELECT (now() - interval '1 hour')::text")

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from checks.recovered import recovery
+from checks.recovered import recovery, wal_continuity
 from pra.engines.recovery_target import LATEST, RecoveryTarget, lsn_target, time_target
 from pra.model import Status
 from pra.postgres.wal import PAGE_BYTES, SEGMENT_BYTES
@@ -63,3 +63,19 @@ def test_a_target_was_reached(target: RecoveryTarget, reached: int, last: dateti
 )
 def test_a_target_was_missed(target: RecoveryTarget, reached: int | None, last: datetime | None) -> None:
     assert status(target, reached, last) is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("missing", "streamed", "expired", "expected"),
+    [
+        pytest.param("", True, False, Status.PASSED, id="none"),
+        pytest.param("000000010000000000000006", True, False, Status.SKIPPED, id="streaming began later"),
+        pytest.param("000000010000000000000006", False, False, Status.NOT_APPLICABLE, id="nobody streams"),
+        pytest.param("000000010000000000000006", True, True, Status.NOT_APPLICABLE, id="before the window"),
+    ],
+)
+def test_a_hole_behind_a_backup(missing: str, streamed: bool, expired: bool, expected: Status) -> None:
+    found = Recovered(None, "", "", LATEST, PAGE, None, missing=missing, streamed=streamed, expired=expired)
+    result = wal_continuity(cast(RestoredDatabase, SimpleNamespace(recovered=found)))
+    assert result.status is expected
+    assert missing in result.reason
