@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,23 @@ def test_tables_come_back_beside_the_live_ones_as_they_were(past: Past) -> None:
         assert past.world.cluster.query("app", "SELECT count(*) FROM numbered WHERE id > 1000") == [(0,)]
     finally:
         past.world.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_tables_come_back_out_of_a_backup_without_a_digest(physical_world: World) -> None:
+    """It says nothing about their rows, which is no fault of the tables."""
+    world = physical_world
+    physical = {"checkpoint": "fast", "digest_every": timedelta(days=1)}
+    target = {"physical": world.settings.target(None).physical.model_copy(update=physical)}
+    world.backup(target=target)
+    world.backup(target=target)
+    archive_wal(world)
+    words = ("--into", world.cluster.dsn("app"), "--table", "numbered", "--json")
+    said = json.loads(pra(world, "restore", "db", *words, code=2, timeout=200).stdout)
+    assert said["verdict"] == "PARTIAL"
+    found = {check["name"]: check for check in said["checks"]}
+    assert found["tables saved"]["status"] == "skipped"
+    assert "digest_every" in found["tables saved"]["reason"]
+    assert found["tables restored"]["status"] == "passed"
 
 
 def test_a_whole_server_does_not_go_into_a_database(past: Past) -> None:
