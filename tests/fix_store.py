@@ -264,6 +264,14 @@ class FaultyStorage:
         self._call("delete", key)
         self.inner.delete(key)
 
+    def prolong(self, key: str, until: datetime) -> None:
+        self._call("prolong", key)
+        self.inner.prolong(key, until)
+
+    def retained_until(self, key: str) -> datetime | None:
+        self._call("retained_until", key)
+        return self.inner.retained_until(key)
+
     def unfinished(self, prefix: str) -> Iterator[Upload]:
         self._call("unfinished", prefix)
         return self.inner.unfinished(prefix)

@@ -53,6 +53,9 @@ class Storage(Protocol):
       that were published. ``open`` raises ``ObjectMissing``; ``stat`` returns None.
     * ``list`` yields in key order, sees behind delete markers under a lock, and never yields
       unfinished uploads.
+    * ``prolong`` makes what is read under a key retained until a later date, in the strictest mode there
+      is: it never shortens, and does nothing where there is no lock. ``put`` of the same bytes does the same.
+      ``retained_until`` is the date, None without one. Under a lock both raise ``ObjectMissing``.
     * ``delete`` of what is not there is no error. Under a lock it deletes by version and raises
       ``StorageError`` while a version is still retained.
     """
@@ -80,6 +83,10 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectStat]: ...
 
     def delete(self, key: str) -> None: ...
+
+    def prolong(self, key: str, until: datetime) -> None: ...
+
+    def retained_until(self, key: str) -> datetime | None: ...
 
     def unfinished(self, prefix: str) -> Iterator[Upload]: ...
 

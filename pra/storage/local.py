@@ -159,6 +159,14 @@ class LocalStorage:
             return
         self._prune(path.parent)
 
+    def prolong(self, key: str, until: datetime) -> None:
+        """There is no lock to prolong."""
+        check_key(key)
+
+    def retained_until(self, key: str) -> datetime | None:
+        check_key(key)
+        return None
+
     def unfinished(self, prefix: str) -> Iterator[Upload]:
         def upload(path: str, found: os.stat_result) -> Upload:
             folder, slash, name = path.rpartition("/")

@@ -6,8 +6,7 @@ import io
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +18,8 @@ from pra.storage.naming import check_key, check_prefix
 from pra.storage.s3_client import Account, Limits, connect
 from pra.storage.s3_conditional import ConditionalWriter
 from pra.storage.s3_errors import MISSING, code_of, errors
-from pra.storage.s3_transfer import ResumingBody, checksum, upload
+from pra.storage.s3_lock import Locks, params
+from pra.storage.s3_transfer import ResumingBody, upload
 from pra.storage.s3_versions import Version, Versions
 
 if TYPE_CHECKING:
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _PROBE = "_probe"
-_PROBE_SECONDS = 5
 _SHA256 = "pra-sha256"
-# Nobody, the account's owner included, can shorten it: stolen administrator credentials are what a lock
-# is for, and governance mode yields to them. The price of a mistaken date is bounded by the retention.
-_LOCK_MODE = "COMPLIANCE"
 
 
 class S3Storage:
@@ -65,6 +61,7 @@ class S3Storage:
         self._client, self._place, self._prefix = connect(name, url, account or Account(), limits or Limits())
         self._bucket = self._place.bucket
         self._versions = Versions(self._client, self._place)
+        self._locks = Locks(self._client, self._place, self._versions)
         self._conditional = ConditionalWriter(
             self._client, self._place, winner=self._oldest_bytes if object_lock else None
         )
@@ -80,9 +77,11 @@ class S3Storage:
         if not source.is_file():
             raise StorageError(f"nothing to store as {key}: {source} is gone", op="put", transient=False)
         if self.object_lock and self._is_there(whole, sha256):
+            if retain_until is not None:
+                self.prolong(key, retain_until)
             return
-        params = {"Metadata": {_SHA256: sha256}, **self._lock(retain_until)}
-        upload(self._client, self._place, whole, source, sha256=sha256, params=params)
+        written = {"Metadata": {_SHA256: sha256}, **self._lock(retain_until)}
+        upload(self._client, self._place, whole, source, sha256=sha256, params=written)
 
     def create(self, key: str, data: bytes, *, retain_until: datetime | None = None) -> None:
         whole = self._key(key)
@@ -168,6 +167,19 @@ class S3Storage:
             for version in self._versions.history(whole):
                 self._versions.remove(version)
 
+    def prolong(self, key: str, until: datetime) -> None:
+        whole = self._key(key)
+        if self.object_lock:
+            with errors(self._place, "prolong lock", key):
+                self._locks.prolong(whole, until)
+
+    def retained_until(self, key: str) -> datetime | None:
+        whole = self._key(key)
+        if not self.object_lock:
+            return None
+        with errors(self._place, "read lock", key):
+            return self._locks.until(whole)
+
     def unfinished(self, prefix: str) -> Iterator[Upload]:
         whole = self._prefix + check_prefix(prefix)
         with errors(self._place, "list unfinished uploads", prefix):
@@ -200,7 +212,8 @@ class S3Storage:
                 key = self._key(f"{_PROBE}/{secrets.token_hex(8)}")
                 conditional = self._conditional.creates_conditionally(key)
                 self._sweep_probes()
-                self._capabilities = Capabilities(conditional, self.object_lock and self._lock_holds())
+                probe = self._key(f"{_PROBE}/{secrets.token_hex(8)}")
+                self._capabilities = Capabilities(conditional, self.object_lock and self._locks.holds(probe))
         return self._capabilities
 
     def free_bytes(self) -> int | None:
@@ -218,7 +231,7 @@ class S3Storage:
     def _lock(self, retain_until: datetime | None) -> dict[str, Any]:
         if not self.object_lock or retain_until is None:
             return {}
-        return {"ObjectLockMode": _LOCK_MODE, "ObjectLockRetainUntilDate": retain_until}
+        return params(retain_until)
 
     def _is_there(self, whole: str, sha256: str) -> bool:
         with errors(self._place, "put", whole):
@@ -263,32 +276,6 @@ class S3Storage:
             if code_of(error) not in MISSING:
                 raise
 
-    def _lock_holds(self) -> bool:
-        """Whether the server refuses to delete a locked version."""
-        key = self._key(f"{_PROBE}/{secrets.token_hex(8)}")
-        data = b"locked for a moment, to see whether the lock holds"
-        # By the server's clock: a date in its past would be refused, one far ahead would stay.
-        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
-        now = _server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        lock = self._lock(now + timedelta(seconds=_PROBE_SECONDS))
-        try:
-            written = self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=data, **checksum(data), **lock
-            )
-        except ClientError as error:
-            if code_of(error) == "InvalidRequest":  # the bucket has no Object Lock
-                return False
-            raise
-        try:
-            self._client.delete_object(
-                Bucket=self._bucket, Key=key, VersionId=written.get("VersionId", "null")
-            )
-        except ClientError as error:
-            if code_of(error) in ("AccessDenied", "InvalidRequest", "ObjectLocked"):
-                return True
-            raise
-        return False
-
     def _sweep_probes(self) -> None:
         """Remove scratch objects, those of earlier trials included once their lock is over."""
         for found in self.list(f"{_PROBE}/"):
@@ -297,7 +284,3 @@ class S3Storage:
             except StorageError as error:
                 if not self.object_lock or error.transient:
                     raise
-
-
-def _server_time(header: str | None) -> datetime:
-    return parsedate_to_datetime(header) if header else datetime.now(UTC)

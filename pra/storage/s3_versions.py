@@ -65,7 +65,7 @@ class Versions:
                 Bucket=self._place.bucket, Key=version.key, VersionId=version.version_id
             )
         except ClientError as error:
-            until = self._retained_until(version) if status_of(error) in (400, 403) else None
+            until = self.retained_until(version) if status_of(error) in (400, 403) else None
             if until is None:
                 raise
             raise StorageError(
@@ -75,10 +75,11 @@ class Versions:
                 transient=False,
             ) from error
 
-    def _retained_until(self, version: Version) -> datetime | None:
+    def retained_until(self, version: Version) -> datetime | None:
+        """Until when nobody can remove it; None where it is not retained."""
         if version.marker:
             return None
-        with errors(self._place, "delete", version.key):
+        with errors(self._place, "read lock", version.key):
             head = self._client.head_object(
                 Bucket=self._place.bucket, Key=version.key, VersionId=version.version_id
             )

@@ -189,6 +189,24 @@ def test_deleted_is_gone_and_deleting_again_is_no_error(store: Storage, tmp_path
     assert store.read(KEY) == b"again"
 
 
+def test_a_lock_that_is_prolonged_changes_nothing_else(
+    store: Storage, request: pytest.FixtureRequest
+) -> None:
+    store.create("akig/a", b"first")
+    before = list(store.list("akig/"))
+    assert store.retained_until("akig/a") is None
+    until = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
+    for moment in (until, until - timedelta(minutes=1)):
+        store.prolong("akig/a", moment)
+    locked = "moto+lock" in request.node.name
+    assert store.retained_until("akig/a") == (until if locked else None)
+    assert store.read("akig/a") == b"first"
+    assert list(store.list("akig/")) == before
+    if not locked:
+        store.delete("akig/a")
+        assert store.stat("akig/a") is None
+
+
 def test_no_key_escapes(store: Storage, tmp_path: Path) -> None:
     path, sha256 = source_of(tmp_path, b"x")
     for key in BAD_KEYS:
@@ -199,6 +217,8 @@ def test_no_key_escapes(store: Storage, tmp_path: Path) -> None:
             partial(store.read, key),
             partial(store.stat, key),
             partial(store.delete, key),
+            partial(store.prolong, key, datetime.now(UTC)),
+            partial(store.retained_until, key),
         ):
             with pytest.raises(StorageError, match="not an object key"):
                 call()

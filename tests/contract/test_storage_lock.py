@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pra.errors import ObjectExists, ObjectMissing, StorageError
 from pra.storage.s3 import S3Storage
@@ -177,3 +179,109 @@ def test_more_versions_than_a_page_holds(lock_store: S3Storage) -> None:
     lock_store._versions.page_size = 4
     assert {s.key: s.bytes for s in lock_store.list("akig/")} == {f"akig/k{n}": 7 for n in range(3)}
     assert lock_store.read("akig/k1") == b"first 1"
+
+
+# -- prolonging ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", [None, overwrite, hide, both])
+def test_the_lock_that_is_prolonged_is_that_of_what_is_read(
+    lock_store: S3Storage, attack: Callable[[S3Storage, str], None] | None
+) -> None:
+    lock_store.create(KEY, b"first", retain_until=soon(seconds=1))
+    if attack is not None:
+        attack(lock_store, KEY)
+    until = soon(hours=1)
+    lock_store.prolong(KEY, until)
+    time.sleep(1.5)
+    with pytest.raises(StorageError, match=f"under object lock until {until:%Y-%m-%dT%H:%M}"):
+        lock_store.delete(KEY)
+    assert lock_store.read(KEY) == b"first"
+    assert mode_of(lock_store, KEY) == "COMPLIANCE"
+
+
+def test_a_lock_is_never_shortened(lock_store: S3Storage) -> None:
+    until = soon(hours=2).replace(microsecond=0)
+    lock_store.create(KEY, b"first", retain_until=until)
+    lock_store.prolong(KEY, soon(hours=1))
+    assert lock_store.retained_until(KEY) == until
+    lock_store.prolong(KEY, until + timedelta(microseconds=5))
+    assert lock_store.retained_until(KEY) == until, "a server may keep whole seconds"
+
+
+def test_what_was_written_without_a_lock_gets_one(lock_store: S3Storage) -> None:
+    lock_store.create(KEY, b"first")
+    assert lock_store.retained_until(KEY) is None
+    until = soon(hours=1).replace(microsecond=0)
+    lock_store.prolong(KEY, until)
+    assert lock_store.retained_until(KEY) == until
+    assert mode_of(lock_store, KEY) == "COMPLIANCE"
+
+
+def test_putting_the_same_again_prolongs_its_lock(lock_store: S3Storage, tmp_path: Path) -> None:
+    path, sha256 = source_of(tmp_path, b"whole")
+    until = soon(hours=2).replace(microsecond=0)
+    for moment in (soon(hours=1), until, soon(hours=1)):
+        lock_store.put(KEY, path, sha256=sha256, retain_until=moment)
+    assert lock_store.retained_until(KEY) == until
+
+
+def test_a_lock_on_nothing_is_said_to_be_on_nothing(lock_store: S3Storage) -> None:
+    with pytest.raises(ObjectMissing):
+        lock_store.prolong(KEY, soon(hours=1))
+    with pytest.raises(ObjectMissing):
+        lock_store.retained_until(KEY)
+
+
+def test_a_lock_that_may_not_be_prolonged_is_an_error(
+    lock_store: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_store.create(KEY, b"first", retain_until=soon(hours=1))
+    refuse_retention(lock_store, monkeypatch)
+    with pytest.raises(StorageError, match="cannot be prolonged") as caught:
+        lock_store.prolong(KEY, soon(hours=2))
+    assert not caught.value.transient
+    assert "s3:PutObjectRetention" in caught.value.hint
+    with pytest.raises(StorageError, match="cannot be prolonged"):
+        lock_store.capabilities()
+
+
+def test_two_that_prolong_at_once_end_with_the_later_date(
+    lock_store: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server refuses to shorten; whoever asked for less has what it asked for."""
+    lock_store.create(KEY, b"first", retain_until=soon(hours=1))
+    other, later = lock_store._client.put_object_retention, soon(hours=3).replace(microsecond=0)
+
+    def overtaken() -> None:
+        (version,) = lock_store._versions.history(lock_store._key(KEY))
+        other(
+            Bucket=lock_store._bucket,
+            Key=version.key,
+            VersionId=version.version_id,
+            Retention={"Mode": "COMPLIANCE", "RetainUntilDate": later},
+        )
+
+    refuse_retention(lock_store, monkeypatch, before=overtaken)
+    lock_store.prolong(KEY, soon(hours=2))
+    assert lock_store.retained_until(KEY) == later
+
+
+def mode_of(store: S3Storage, key: str) -> str | None:
+    oldest = store._versions.oldest(store._key(key))
+    assert oldest is not None
+    head = store._client.head_object(Bucket=store._bucket, Key=oldest.key, VersionId=oldest.version_id)
+    return head.get("ObjectLockMode")
+
+
+def refuse_retention(
+    store: S3Storage, monkeypatch: pytest.MonkeyPatch, before: Callable[[], None] = lambda: None
+) -> None:
+    """The server as one where the account may not, or would shorten a lock."""
+
+    def refuse(**_: object) -> None:
+        before()
+        answer: Any = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(answer, "PutObjectRetention")
+
+    monkeypatch.setattr(store._client, "put_object_retention", refuse)
