@@ -151,7 +151,11 @@ def _show_time(out: Output, plan: PhysicalPlan) -> None:
             )
         )
     if plan.lost_after is not None and plan.loses_seconds is not None:
-        sentence = _("What was committed after {moment} will be missing: the last {duration}.")
+        sentence = (
+            _("What was committed after {moment} may be missing: at most the last {duration}.")
+            if plan.target.kind == "latest"
+            else _("What was committed after {moment} will be missing: the last {duration}.")
+        )
         out.text(
             escape(
                 sentence.format(moment=both(plan.lost_after), duration=format_duration(plan.loses_seconds))

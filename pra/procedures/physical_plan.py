@@ -39,8 +39,9 @@ class PhysicalPlan:
         chain: Backup ids, the full one first.
         wal, wal_segments, wal_bytes: First and last segment, how many, and their bytes as stored.
         tablespaces: Old location and new folder; None where none was named.
-        lost_after: What was committed later than this will be missing: the target's time, or when the
-            newest WAL landed here; None when only replay can tell.
+        lost_after: What was committed later than this will be missing: the target's time. Of ``latest``, what
+            was committed later may be missing: until then everything is known to be here. None when only
+            replay can tell.
         loses_seconds: From there to the disaster.
         estimate: None when nothing like it was ever measured.
     """
@@ -69,7 +70,7 @@ def plan(context: Context, planned: Planned, destination: Destination, wishes: W
     facts = manifest.physical
     assert facts is not None
     wal = recovery.wal[: recovery.wal_expected]
-    lost_after = recovery.target.moment or (recovery.about if recovery.target.kind == "latest" else None)
+    lost_after = recovery.target.moment or (planned.arrived if recovery.target.kind == "latest" else None)
     disaster = wishes.disaster_at or context.clock()
     try:
         earlier = measured(context.evidence.records(), _sizes(context, recovery.repository))

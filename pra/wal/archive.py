@@ -126,12 +126,6 @@ class Archive:
         return tuple(sorted(names | set(self.histories)))
 
     @property
-    def newest(self) -> datetime | None:
-        """When the last object landed, by the repository's clock."""
-        whole = [one.modified for found in self.segments.values() for one in found]
-        return max((*whole, *(partial.modified for partial in self.partials.values())), default=None)
-
-    @property
     def furthest_landed(self) -> datetime | None:
         """When the furthest piece of the newest timeline came to be here, by the repository's clock."""
         names = {name: found[0].modified for name, found in self.segments.items()}

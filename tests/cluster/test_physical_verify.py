@@ -24,6 +24,7 @@ from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Session
 from pra.timing import from_iso, to_iso
 from pra.wal.shipping import seal_segment, ship
+from pra.wal.arrival import Streaming
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
 from tests.fix_pages import replace_bytes
@@ -297,7 +298,7 @@ def test_damaged_wal_is_not_taken_for_a_quiet_time(
     _, moment = commit(world, "INSERT INTO numbered (id) VALUES (2003)")
     archive_wal(world)
     known = world.clock()
-    monkeypatch.setattr(recovering, "streamed_until", lambda *_: known)
+    monkeypatch.setattr(recovering, "look_at_stream", lambda *_: Streaming(known, alive=True))
     target = RecoveryTarget("time", to_iso(from_iso(moment)))
     report = verified_to(world, target)
     assert report.verdict is Verdict.PASS, complaints(report)

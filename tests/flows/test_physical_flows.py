@@ -8,8 +8,8 @@ from flows.backup import backup
 from flows.restore_verify import restore_verify
 from tests.fix_archive import archive_wal, commit
 from tests.fix_physical import MakePhysical, world_of
-from tests.fix_prefect import TOKEN, artifacts_of, flow_run_of, task_runs_of
-from tests.fix_slack import Slack
+from tests.fix_prefect import artifacts_of, flow_run_of, task_runs_of
+from tests.fix_slack import TOKEN, Slack
 from tests.fix_world import MakeWorld, World
 from tests.physical_mutations import flip
 
