@@ -23,7 +23,8 @@
      │    └── DecryptError
      ├── SpaceError            not enough disk
      ├── RestoreError          a destination or restore that cannot be trusted
-     │    └── TargetNotReached the WAL ended before the recovery target
+     │    ├── TargetNotReached the WAL ended before the recovery target
+     │    └── TargetPassed     recovery did not pause at it, since nobody could be let in there
      └── Interrupted           a signal ended the work
 
 A message is one lowercase fact; the hint is a sentence that says what to do. Neither ever holds a
@@ -171,6 +172,10 @@ class RestoreError(PraError):
 
 
 class TargetNotReached(RestoreError):
+    pass
+
+
+class TargetPassed(RestoreError):
     pass
 
 

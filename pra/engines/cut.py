@@ -7,7 +7,8 @@ is compared digest by digest.
 
 Only the ids of transactions decide, never clocks. That all visible ones have ended is known from
 ``RUNNING_XACTS`` records, which list whoever runs (one comes with each checkpoint, and every 15 s from the
-background writer): what is neither listed, nor younger than the record, ended before it.
+background writer): what is neither listed, nor younger than the record, ended before it. The same records
+say from where on the recovered server can be asked at all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pra.engines.hot_standby import OVERFLOWED, HotStandby
 from pra.errors import IntegrityError, ToolTimeout
 from pra.postgres.tools import Tools
 from pra.postgres.wal import parse_lsn
@@ -81,12 +83,14 @@ class Ended:
 class Running:
     """A record of who runs: a transaction older than ``next_xid`` and not in ``xids`` ended before it.
 
-    One that is listed may have its commit record before this one all the same.
+    One that is listed may have its commit record before this one all the same. ``overflowed``: not all
+    subtransactions are known.
     """
 
     lsn: int
     next_xid: int
     xids: tuple[int, ...]
+    overflowed: bool = False
 
 
 Record = Ended | Running
@@ -150,7 +154,8 @@ def parse_records(lines: Iterable[str]) -> Iterator[Record]:
                 ended["how"] == "COMMIT",
             )
         elif match["rmgr"] == "Standby" and (running := _RUNNING.fullmatch(description.rstrip())):
-            yield Running(lsn, int(running[1]), _numbers(running[2] or ""))
+            overflowed = "; subxid overflowed" in description
+            yield Running(lsn, int(running[1]), _numbers(running[2] or ""), overflowed)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -227,6 +232,7 @@ class _Search:
     last_visible: Ended | None = None
     first_hidden: Ended | None = None
     last: Record | None = None
+    standby: HotStandby = field(default_factory=HotStandby)  # before the first hidden one
 
     def take(self, record: Record) -> None:
         if isinstance(record, Running):
@@ -237,6 +243,8 @@ class _Search:
 
     def _list(self, record: Running) -> None:
         snapshot = self.snapshot
+        if self.first_hidden is None:
+            self.standby.take(record.next_xid, record.xids, overflowed=record.overflowed)
         listed = {snapshot.widened(xid) for xid in record.xids}
         unborn = range(snapshot.widened(record.next_xid), snapshot.xmax)
         self.pending = {xid for xid in (*listed, *unborn) if snapshot.sees(xid)} - self.ended
@@ -259,7 +267,9 @@ class _Search:
         return self.pending is not None and not self.pending
 
 
-def find_cut(records: Iterable[Record], snapshot: Snapshot, *, consistent_at: int) -> Cut | NoCut:
+def find_cut(
+    records: Iterable[Record], snapshot: Snapshot, *, consistent_at: int, from_start: bool = True
+) -> Cut | NoCut:
     """Find the position. Pure.
 
     The latest one is taken, just before the first commit that the snapshot does not see: sequences lie
@@ -268,16 +278,17 @@ def find_cut(records: Iterable[Record], snapshot: Snapshot, *, consistent_at: in
     Args:
         records: In WAL order, from a ``RUNNING_XACTS`` record on, if possible from before ``consistent_at``.
         consistent_at: The backup's stop LSN: recovery cannot stop before it.
+        from_start: They are all that recovery replays up to there: there are no earlier ones to be read.
     """
     search = _Search(snapshot, consistent_at)
     for record in records:
         search.take(record)
         if search.settled and search.first_hidden is not None and record.lsn >= consistent_at:
             break
-    return _judge(search)
+    return _judge(search, from_start)
 
 
-def _judge(search: _Search) -> Cut | NoCut:
+def _judge(search: _Search, from_start: bool) -> Cut | NoCut:
     hidden, visible, at = search.first_hidden, search.last_visible, search.consistent_at
     if hidden is not None and hidden.lsn < at:
         return NoCut("a transaction that the snapshot does not see was committed before the backup ended")
@@ -287,6 +298,10 @@ def _judge(search: _Search) -> Cut | NoCut:
         return NoCut("the WAL does not say which transactions ran", unfinished=True)
     if search.pending:
         return NoCut("the WAL ends before the snapshot", unfinished=True)
+    if not search.standby.ready:
+        if search.standby.newest is None:
+            return NoCut("the WAL does not say from where on a standby can be asked", unfinished=True)
+        return NoCut(OVERFLOWED, unfinished=hidden is None or not from_start)
     last = visible.at if visible is not None and visible.lsn >= at else None
     if hidden is not None:
         return Cut(hidden.lsn, inclusive=False, last=last)

@@ -23,7 +23,7 @@ import psycopg
 
 from pra import ephemeral
 from pra.engines.recovery_target import LATEST, RecoveryTarget, settings_of
-from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached, ToolError
+from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached, TargetPassed, ToolError
 from pra.postgres.connect import Server, postgres_errors
 from pra.postgres.control import read_control
 from pra.postgres.sandbox import INERT, PREFIX, STOP_SECONDS, sweep
@@ -137,6 +137,7 @@ class RecoveringServer:
 
         Raises:
             TargetNotReached: The WAL ended first; the message says where.
+            TargetPassed: It could not pause there, and is of no more use.
             RestoreError: The server did not start, or did not get there; with its last words.
             IntegrityError, StorageError: WAL could not be fetched.
         """
@@ -290,7 +291,7 @@ class RecoveringServer:
     def _arrived(self, state: _State, said: str, pause: bool, idle: int) -> bool:
         if not state.in_recovery:
             if pause:
-                raise RestoreError(
+                raise TargetPassed(
                     "the target was reached before the server could answer, so it did not pause there",
                     op=_OP,
                     hint="Choose a later target; a transaction with many subtransactions was running there.",

@@ -9,7 +9,7 @@ from datetime import datetime
 from pra.engines.cut import Ended
 from pra.engines.flips import Flip, Sample, flips, last_end, positions
 from pra.engines.recovery import RecoveryTarget, lsn_target
-from pra.errors import UsageError
+from pra.errors import RestoreError, TargetPassed, UsageError
 from pra.postgres.condition import ask
 from pra.postgres.data_copy import copy_data, remove_copy
 from pra.postgres.recovering_server import RecoveringServer
@@ -186,10 +186,17 @@ def _look(this: Search, targets: Sequence[RecoveryTarget]) -> list[Sample]:
 
 
 def _sample(this: Search, server: RecoveringServer, target: RecoveryTarget, *, started: bool) -> Sample:
-    if started:
-        server.advance(target)
-    else:
-        server.start(target, this.timeline)
+    try:
+        if started:
+            server.advance(target)
+        else:
+            server.start(target, this.timeline)
+    except TargetPassed:
+        raise RestoreError(
+            f"nothing can be asked at {target.text()}: a transaction with many subtransactions was running",
+            op=OP,
+            hint="Look at a span without it, with --from and --until.",
+        ) from None
     database = server.server.with_database(this.session.manifest.database)
     answer = ask(database, this.request.condition, seconds=this.request.seconds)
     this.asked += 1

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pra import ephemeral
 from pra.engines.cut import NoCut
-from pra.errors import UsageError
+from pra.errors import RestoreError, TargetPassed, UsageError
 from pra.keys import load_identities
 from pra.postgres.tools import find_tools
 from pra.procedures.capacity import check_chain_space
@@ -129,7 +129,11 @@ def _recover(this: Recovery, *, proof: bool) -> None:
     """Up to the target and out of recovery; the RTO clock stops when the server takes writes."""
     session = this.session
     if proof:
-        recover_to_cut(this)
+        try:
+            recover_to_cut(this)
+        except TargetPassed as error:
+            hint = "Restore with --no-proof: it goes to its target without a stop where tables are compared."
+            raise RestoreError(error.message, op=error.op, hint=hint) from None
         compare_at_cut(this)
     else:
         this.cut = NoCut("the restore was asked for without proof")

@@ -26,6 +26,10 @@ def running(lsn: int, next_xid: int, *xids: int) -> Running:
     return Running(lsn, next_xid, xids)
 
 
+def overflowed(lsn: int, next_xid: int, *xids: int) -> Running:
+    return Running(lsn, next_xid, xids, overflowed=True)
+
+
 def cut(snapshot: str, *records: Record) -> Cut | NoCut:
     return find_cut(records, parse_snapshot(snapshot), consistent_at=STOP)
 
@@ -67,6 +71,21 @@ CLEAN: dict[str, tuple[str, tuple[Record, ...], Cut]] = {
         (running(50, 10), commit(110, 11), running(112, 12, 11, 10), commit(120, 12)),
         Cut(120, inclusive=False, last=START + timedelta(seconds=110)),
     ),
+    "many subtransactions that began only after a whole list": (
+        "10:99:10",
+        (running(50, 10), overflowed(90, 99, 10), commit(130, 99)),
+        Cut(130, inclusive=False),
+    ),
+    "many subtransactions that were rolled back before a whole list": (
+        "10:99:10",
+        (overflowed(50, 99, 10), abort(110, 10), running(120, 99), commit(130, 99)),
+        Cut(130, inclusive=False),
+    ),
+    "many subtransactions, all of another transaction than before": (
+        "10:199:100",
+        (overflowed(50, 99, 10), commit(60, 10), overflowed(120, 199, 100), commit(130, 199)),
+        Cut(130, inclusive=False),
+    ),
     "transaction ids that have wrapped around": (
         f"{(7 << 32) - 1}:{(7 << 32) + 4}:{(7 << 32) + 3}",
         (running(50, (1 << 32) - 1), commit(110, (1 << 32) - 1), *(commit(110 + n, n) for n in range(3)),
@@ -89,6 +108,21 @@ UNCLEAN: dict[str, tuple[str, tuple[Record, ...], str]] = {
     ),
     "one that ran at the last list has no end here": (
         "12:12:", (running(50, 12, 11),), "ends before the snapshot",
+    ),
+    "many subtransactions of one that still runs": (
+        "10:99:10", (overflowed(50, 99, 10), commit(130, 99), running(140, 100)),
+        "more than 64 subtransactions",
+    ),
+    "many subtransactions, and the whole list comes too late": (
+        "10:99:10", (overflowed(50, 99, 10), abort(110, 10), commit(130, 99), running(140, 100)),
+        "more than 64 subtransactions",
+    ),
+    "many subtransactions of one that ran before and still does": (
+        "10:199:10,100", (overflowed(50, 99, 10), overflowed(120, 199, 100, 10), commit(130, 199)),
+        "more than 64 subtransactions",
+    ),
+    "a list only behind the first unseen commit": (
+        "10:12:10", (commit(110, 11), commit(120, 12), running(130, 13, 10)), "from where on a standby",
     ),
     "nobody says who ran": ("12:12:", (commit(110, 11), commit(120, 12)), "does not say which"),
 }  # fmt: skip
@@ -116,6 +150,23 @@ def test_more_wal_may_tell_what_less_does_not() -> None:
     assert find_cut(records, snapshot, consistent_at=STOP) == Cut(
         130, inclusive=False, last=START + timedelta(seconds=120)
     )
+
+
+def test_earlier_wal_may_say_that_a_standby_can_be_asked() -> None:
+    """A list in the middle may miss subtransactions, and recovery have begun with a whole one."""
+    records: list[Record] = [running(50, 10), overflowed(105, 99, 10), commit(130, 99)]
+    snapshot = parse_snapshot("10:99:10")
+    less = find_cut(records[1:], snapshot, consistent_at=STOP, from_start=False)
+    assert isinstance(less, NoCut)
+    assert less.unfinished
+    whole = find_cut(records[1:], snapshot, consistent_at=STOP)
+    assert isinstance(whole, NoCut)
+    assert not whole.unfinished
+    # Later WAL may too, as long as nothing unseen was committed.
+    quiet = find_cut(records[1:2], snapshot, consistent_at=STOP)
+    assert isinstance(quiet, NoCut)
+    assert quiet.unfinished
+    assert isinstance(find_cut(records, snapshot, consistent_at=STOP, from_start=False), Cut)
 
 
 def test_nothing_is_read_behind_the_answer() -> None:
@@ -149,6 +200,7 @@ def test_what_pg_waldump_prints_is_read() -> None:
                     (734, (), False)]  # fmt: skip
     lists = [(r.next_xid, r.xids) for r in found if isinstance(r, Running)]
     assert lists == [(728, ()), (761, (756, 755)), (761, (756,))]
+    assert [r.overflowed for r in found if isinstance(r, Running)] == [False, False, True]
     assert found[0].lsn == 0x1944078
     assert found[5].lsn == 0xA01944510
     assert isinstance(found[0], Ended)
