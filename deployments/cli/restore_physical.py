@@ -12,7 +12,7 @@ from deployments.cli.restore_options import Asked, target_of
 from deployments.cli.restore_way import Done, Show
 from deployments.cli.restore_words import show_afterwards
 from pra.engines.recovery import RecoveryTarget
-from pra.errors import PraError
+from pra.errors import PraError, SignatureError
 from pra.procedures import physical_plan, physical_restore, physical_tables
 from pra.procedures.context import Context
 from pra.procedures.physical_plan import Wishes
@@ -20,27 +20,33 @@ from pra.procedures.recovering import Planned, plan_recovery
 
 
 def choose_way(out: Output, work: Context, asked: Asked) -> PhysicalWay:
-    """The repository from which least is lost; of equals, the first listed.
+    """The repository from which least is lost; of equals, the first listed. Whose signatures hold, first.
 
     Raises:
-        PraError: None of them leads to the target; the last one's error.
+        PraError: None of them leads to the target; about a signature, if that is all that one lacks.
     """
     target = target_of(asked)
     backup_id = None if asked.backup == "newest" else asked.backup
     names = [asked.repository] if asked.repository else list(work.repositories)
     found: list[Planned] = []
-    failure: PraError | None = None
+    failures: list[PraError] = []
     for name in names:
         try:
-            found.append(plan_recovery(work, name, target, backup_id=backup_id))
+            found.append(
+                plan_recovery(
+                    work, name, target, backup_id=backup_id, accept_unverified=asked.accept_unverified
+                )
+            )
         except PraError as error:
-            failure = error
+            failures.append(error)
             if len(names) > 1:
                 out.note(f"warning: {name}: {error.message}; trying the next repository")
     if not found:
-        assert failure is not None  # there is at least one repository
-        raise failure
-    return PhysicalWay(work, asked, furthest(target, found))
+        raise next((each for each in failures if isinstance(each, SignatureError)), failures[-1])
+    chosen = furthest(target, [each for each in found if each.unverified is None] or found)
+    if chosen.unverified is not None:
+        out.note(f"warning: {chosen.plan.repository}: {chosen.unverified.message}; accepted unverified")
+    return PhysicalWay(work, asked, chosen)
 
 
 def furthest(target: RecoveryTarget, found: list[Planned]) -> Planned:

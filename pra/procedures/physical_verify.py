@@ -32,13 +32,12 @@ def plan(this: Session) -> None:
         UsageError: The target is outside of what can be recovered.
     """
     with this.timeline.phase("plan"):
-        trusted = this.manifest if this.choice.unverified else None
         planned = recovering.plan_recovery(
             this.context,
             this.choice.repository,
             this.target,
             backup_id=this.choice.backup_id,
-            trusted=trusted,
+            accept_unverified=this.choice.unverified,
         )
         this.rpo_seconds = planned.rpo_seconds
         this.planned = planned

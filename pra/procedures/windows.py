@@ -13,7 +13,6 @@ from datetime import datetime
 from pra.engines.chain import chain_of, facts, physical
 from pra.engines.reach import Reach, lies_on, path_to, reach_of
 from pra.errors import IntegrityError, PraError
-from pra.listing import unread
 from pra.manifest import Manifest
 from pra.postgres.wal import segment_end
 from pra.procedures.context import Context
@@ -82,7 +81,7 @@ def windows(context: Context) -> Windows:
 def _of_repository(context: Context, name: str) -> tuple[list[Window], list[str]]:
     storage, target = context.storage(name), context.target.name
     entries = context.catalog(name).backups()
-    wrong = [error.message for error in unread(entries)]
+    wrong = [f"{e.backup_id}: {e.error.message}" for e in entries if e.error is not None]
     known = list(physical(entry.manifest for entry in entries if entry.manifest is not None).values())
     found = []
     every = {*systems(storage, target), *(manifest.server.system_identifier for manifest in known)}

@@ -249,6 +249,56 @@ def test_tables_come_back_out_of_a_backup_without_a_digest(physical_world: World
     assert found["tables restored"]["status"] == "passed"
 
 
+def break_signature(world: World, repository: str, backup_id: str) -> None:
+    path = world.folder(repository) / "backups" / backup_id / "manifest.json"
+    text = path.read_text()
+    signature = json.loads(text)["signature"]
+    path.chmod(0o600)
+    path.write_text(text.replace(signature, signature[::-1]))
+
+
+def test_a_bad_signature_stops_a_restore_unless_the_targets_name_is_typed(
+    physical_world: World, place: Path
+) -> None:
+    """Also a parent's; and another repository, whose signatures hold, comes first in any case."""
+    world = physical_world
+    full, newest = world.backup().backup_id, world.backup().backup_id
+    into = ("restore", "db", "--into", f"{place}/restored", "--json")
+    accept = ("--accept-unverified", "db")
+
+    def refused(*words: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(pra(world, *into, *words, code=1).stdout)
+        assert list(place.iterdir()) == []
+        found: dict[str, Any] = document["error"]
+        return found
+
+    break_signature(world, "near", full)
+    error = refused("--repository", "near")
+    assert f"{full}: manifest: the signature" in error["message"]
+    assert "Do not restore from it" in error["hint"]
+    assert full in refused("--repository", "near", "--backup", newest, "--to", "latest")["message"]
+    for words in ((), accept):
+        said = json.loads(pra(world, *into, "--dry-run", *words, code=0).stdout)
+        assert said["repository"] == "far"
+
+    for repository in ("near", "far"):
+        break_signature(world, repository, newest)
+    error = refused()
+    assert "signature" in error["message"]
+    for backup in (("--backup", newest), ()):
+        words = (*backup, "--to", "immediate", *accept, "--repository", "near")
+        done = pra(world, *into, *words, code=2, timeout=200)
+        assert f"warning: near: {full}, {newest}: manifest: the signature" in done.stderr
+        said = json.loads(done.stdout)
+        assert said["verdict"] == "PARTIAL"
+        [signature] = [check for check in said["checks"] if check["name"] == "signature"]
+        assert signature["status"] == "skipped"
+        assert f"{full}, {newest}: manifest: the signature" in signature["observed"]
+        shutil.rmtree(place / "restored")
+    problems = pra(world, "windows", "db", "--json", code=2).stdout
+    assert f"{newest}: manifest: the signature" in problems
+
+
 def test_a_whole_server_does_not_go_into_a_database(past: Past) -> None:
     words = ("--into", past.world.cluster.dsn("app"), "--json")
     error = json.loads(pra(past.world, "restore", "db", *words, code=64).stdout)["error"]
