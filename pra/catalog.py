@@ -40,6 +40,7 @@ from pra.layout import (
 from pra.listing import BackupEntry, retention_facts
 from pra.manifest import Manifest
 from pra.model import StoredObject
+from pra.prolonging import prolong_parents
 from pra.storage.base import Storage
 from pra.storage.pipe import verify_stored
 from pra.timing import Clock, utc_now
@@ -131,12 +132,14 @@ class Catalog:
     def commit(self, manifest_bytes: bytes, manifest: Manifest, retain_until: datetime | None = None) -> None:
         """Make the backup exist here: read every object back, list again, then create the manifest.
 
-        Repeating a commit with the same bytes is harmless.
+        Under a lock, what it stands upon is locked for as long as itself. Repeating a commit with the same
+        bytes is harmless.
 
         Raises:
             IntegrityError: An object, a parent or a WAL segment is missing or not what the manifest says, or
                 another manifest has this id.
             SignatureError: The manifest is not signed by a key we trust: nobody could restore from it.
+            StorageError: The repository failed, or the lock on a parent could not be prolonged.
         """
         backup_id = manifest.backup_id
         signed = manifests.read(manifest_bytes, self._keyring, target=self.target, backup_id=backup_id)
@@ -163,6 +166,8 @@ class Catalog:
                 op="commit backup",
                 hint="Run the backup again.",
             )
+        if retain_until is not None:
+            prolong_parents(self, signed, retain_until)
         key = manifest_key(self.target, backup_id)
         try:
             self.storage.create(key, manifest_bytes, retain_until=retain_until)
@@ -171,6 +176,8 @@ class Catalog:
                 raise IntegrityError(
                     f"{self.storage.name} holds another manifest for {backup_id}", op="commit backup"
                 ) from None
+            if retain_until is not None:
+                self.storage.prolong(key, retain_until)
         if self.storage.read(key) != manifest_bytes:
             raise IntegrityError(
                 f"the manifest of {backup_id} in {self.storage.name} reads back differently",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pra import leases
 from pra.errors import IntegrityError, ObjectExists, ObjectMissing, SpaceError, StorageError
-from pra.layout import wal_history_key, wal_segment_key
+from pra.layout import object_key, wal_history_key, wal_segment_key
 from pra.manifest import Manifest, WalSegment
 from pra.model import StoredObject
 from pra.storage.base import Storage
@@ -46,6 +46,9 @@ def copy_backup(
         for stored in manifest.objects:
             if not _is_whole(destination, backup_id, stored):
                 _copy_object(source, destination, backup_id, stored, staging, retain_until)
+            elif retain_until is not None:
+                key = object_key(destination.target, backup_id, stored.name)
+                destination.storage.prolong(key, retain_until)
             lease.check()
         copy_wal(source.storage, destination.storage, manifest, retain_until)
         destination.commit(source.manifest_bytes(backup_id), manifest, retain_until)
@@ -77,10 +80,17 @@ def copy_wal(
 ) -> None:
     """Bring the WAL from a backup's start to its stop, and its timeline's history. Nothing for a logical one.
 
+    What is there already is locked at least until then too.
+
     Raises:
         IntegrityError: The source lacks a segment. StorageError: Either repository failed.
     """
-    for segment in missing_wal(destination, manifest):
+    for segment in manifest.physical.wal if manifest.physical is not None else ():
+        there = segment_there(destination, manifest, segment)
+        if there is not None:
+            if retain_until is not None:
+                destination.prolong(there, retain_until)
+            continue
         key = segment_there(source, manifest, segment)
         if key is None:
             raise IntegrityError(
@@ -105,6 +115,8 @@ def _copy_key(source: Storage, destination: Storage, key: str, retain_until: dat
         data = source.read(key, limit=_LARGEST_SEGMENT)
         destination.create(key, data, retain_until=retain_until)
     except ObjectExists:
+        if retain_until is not None:
+            destination.prolong(key, retain_until)
         return
     except ObjectMissing:
         raise IntegrityError(f"{key} is missing in {source.name}", op="copy backup") from None

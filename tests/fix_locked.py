@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ import pytest
 from pra import keys
 from pra.layout import manifest_key, object_key, wal_segment_key
 from pra.manifest import Manifest, PhysicalFacts, WalSegment, sign
+from pra.model import PublishResult
 from pra.postgres.wal import format_lsn, segment_name
 from pra.proc import Scope
 from pra.procedures.context import Context
+from pra.procedures.publishing import catch_up, publish
 from pra.settings import Settings, load_settings
 from pra.storage.s3 import S3Storage
+from pra.storage.spool import Spool
 from pra.timing import Clock, utc_now
 from pra.wal.shipping import SealedSegment, seal_segment, ship
 from tests.fix_record import make_manifest, stored, write
@@ -131,13 +135,42 @@ class Vault:
         for number in numbers:
             ship(self.repositories[repository], TARGET, self.sealed(number), retain_until=until)
 
-    def put(self, repository: str, manifest: Manifest, until: datetime | None = None) -> Manifest:
-        """A backup that is there whole, locked until then; its WAL must be there."""
+    def put_volume(self, repository: str, manifest: Manifest, until: datetime | None = None) -> None:
+        """Its volume alone, as a run that died left it."""
         with self.context() as context:
             catalog = context.catalog(repository)
             catalog.publish_object(manifest.backup_id, manifest.objects[0], self.volume(manifest), until)
-            catalog.commit(sign(manifest, context.signer), manifest, until)
+
+    def put(self, repository: str, manifest: Manifest, until: datetime | None = None) -> Manifest:
+        """A backup that is there whole, locked until then; its WAL must be there."""
+        self.put_volume(repository, manifest, until)
+        with self.context() as context:
+            context.catalog(repository).commit(sign(manifest, context.signer), manifest, until)
         return manifest
+
+    def publish(
+        self, repository: str, manifest: Manifest, *numbers: int, sealed: Manifest | None = None
+    ) -> PublishResult:
+        """By way of a spool, as a backup does: the volume, the segments of these numbers, the manifest.
+
+        ``sealed`` is what the manifest says in the end, where that is not what the id was made for.
+        """
+        with self.context() as context, Spool(self.home / "spool", 1 << 20, [repository]) as spool:
+            attempt = spool.open(manifest.backup_id, parents=manifest.parents)
+            for stored_object in manifest.objects:
+                shutil.copy(self.volume(manifest), attempt.path(stored_object.name))
+                attempt.add(stored_object)
+            for number in numbers:
+                segment = self.sealed(number)
+                shutil.copy(segment.path, attempt.path(segment.stored.name))
+                attempt.add(segment.stored)
+            attempt.seal(sign(sealed or manifest, context.signer))
+            spool.close()
+            return publish(context, spool, repository)
+
+    def catch_up(self, repository: str) -> list[str]:
+        with self.context() as context:
+            return catch_up(context, repository)
 
     def until(self, repository: str, key: str) -> datetime | None:
         """The date in the lock of what is read under this key."""

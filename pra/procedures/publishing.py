@@ -20,6 +20,7 @@ from pra.manifest import Manifest, read
 from pra.model import PublishResult, StoredObject, backup_moment
 from pra.procedures.context import Context
 from pra.procedures.expiry import policy
+from pra.prolonging import prolong_contents
 from pra.retention import gfs_end, plan
 from pra.storage.base import Storage
 from pra.storage.spool import Abandoned, Begun, ObjectReady, Sealed, Spool
@@ -128,9 +129,18 @@ class _Publisher:
     def commit(self, backup_id: str, data: bytes) -> None:
         self._cover(backup_id)
         manifest = read(data, self.context.keyring, target=self.context.target.name, backup_id=backup_id)
+        self._prolong(manifest)
         with self.context.timeline.phase(f"read back {self.repository}"):
             self.catalog.commit(data, manifest, retain_until=self._until)
         self._manifest = manifest
+
+    def _prolong(self, manifest: Manifest) -> None:
+        """Only now it is known when it was taken, and of which server: it may be needed for longer."""
+        entry = BackupEntry(manifest.backup_id, manifest)
+        until = retain_until(self.context, self.repository, entry.taken_at, entry.system_id)
+        if until is not None and self._until is not None and until > self._until:
+            prolong_contents(self.storage, manifest, until)
+            self._until = until
 
     @contextmanager
     def making_room(self) -> Iterator[None]:
@@ -186,17 +196,23 @@ def bring(context: Context, repository: str, parents: Sequence[str]) -> None:
 
 
 def retain_until(
-    context: Context, repository: str, taken_at: datetime, system_id: str | None = None
+    context: Context,
+    repository: str,
+    taken_at: datetime,
+    system_id: str | None = None,
+    others: Sequence[BackupEntry] | None = None,
 ) -> datetime | None:
     """Under Object Lock a backup is locked until retention lets go of it; elsewhere None.
 
     Args:
+        others: What is here, or will be, newest first; looked up unless given.
         system_id: Of the server that a base backup is from, empty for a logical backup. None while there is
             no manifest yet: the one that the newest base backup here is from.
     """
     if not context.settings.repositories[repository].object_lock:
         return None
-    entries = [entry for entry in context.catalog(repository).backups() if entry.taken_at < taken_at]
+    known_here = context.catalog(repository).backups() if others is None else others
+    entries = [entry for entry in known_here if entry.taken_at < taken_at]
     if system_id is None:
         known = (entry.system_id for entry in entries if entry.system_id)
         system_id = next(known, "new") if context.target.engine == "physical" else ""
@@ -231,17 +247,27 @@ def _catch_up(context: Context, repository: str, staging: Path) -> list[str]:
         # A copy that cannot be believed there cannot be brought here; it is that repository's own finding.
         missing = {e.backup_id: e for e in listed if e.backup_id not in here and e.manifest is not None}
         decided = plan(retention_facts([*ours, *missing.values()]), policy(context), context.clock())
-        wanted = {kept.backup_id for kept in decided.keep} - here
+        stays = {kept.backup_id for kept in decided.keep}
+        wanted = stays - here
+        others = [entry for entry in (*ours, *missing.values()) if entry.backup_id in stays]
         for backup_id in sorted(wanted, reverse=True):
-            entry = missing[backup_id]
-            until = retain_until(context, repository, entry.taken_at, entry.system_id)
-            try:
-                new = catalog.copy_from(source, backup_id, staging, retain_until=until)
-            except (IntegrityError, NotFoundError) as error:
-                damaged.append(error)
-                continue
-            here.update(new)
-            copied += new
+            # Each for itself, parents first: a parent's own lock may last longer than this one's.
+            for each in (*_chain(missing[backup_id]), backup_id):
+                entry = missing.get(each)
+                if each in here or entry is None:
+                    continue
+                until = retain_until(context, repository, entry.taken_at, entry.system_id, others)
+                try:
+                    new = catalog.copy_from(source, each, staging, retain_until=until)
+                except (IntegrityError, NotFoundError) as error:
+                    damaged.append(error)
+                    break
+                here.update(new)
+                copied += new
     if damaged:
         raise damaged[0]
     return copied
+
+
+def _chain(entry: BackupEntry) -> tuple[str, ...]:
+    return entry.manifest.parents if entry.manifest is not None else ()

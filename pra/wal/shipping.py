@@ -106,6 +106,8 @@ def sealed_from(path: Path, stored: StoredObject | None = None) -> SealedSegment
 def ship(storage: Storage, target: str, sealed: SealedSegment, *, retain_until: datetime | None) -> bool:
     """Store a segment, read it back, and remove the partials that it makes superfluous.
 
+    One that is there already is locked at least until ``retain_until`` too.
+
     Returns:
         False when it was there already.
 
@@ -143,6 +145,8 @@ def ship_history(
             new = False
     if storage.read(key) != data:
         raise _damaged(key, storage)
+    if not new and retain_until is not None:
+        storage.prolong(key, retain_until)
     prefix = wal_same_name(target, system_id, f"{timeline:08X}")
     if any(stat.key != key and stat.bytes for stat in storage.list(prefix)):
         raise forked(history_name(timeline), storage.name)
@@ -230,6 +234,8 @@ def _store(
         except ObjectExists:
             new = False
     _read_back(storage, key, path, stored, new=new)
+    if not new and retain_until is not None:
+        storage.prolong(key, retain_until)
     return new
 
 
