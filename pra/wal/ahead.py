@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pra.disk import disk_errors
 from pra.errors import IntegrityError, PraError
 from pra.postgres.wal import SEGMENT, history_name
 from pra.proc import Account, Scope
@@ -103,23 +104,27 @@ class WalAhead:
 
         Raises:
             IntegrityError: A history is not what its key says, or there are two of a timeline.
-            StorageError: The repository does not answer.
+            StorageError: The repository does not answer. SpaceError: The disk is full.
         """
-        self.folder.mkdir(mode=0o700)
-        try:
-            self._own(self.folder)
-            self._wal.mkdir(mode=0o700)
-            self._own(self._wal)
-            histories = self._fetch_histories()
-            for path, lines in ((self._list, (*self._names, *histories)), (self._log, ()), (self._go, ())):
-                path.write_text("".join(f"{line}\n" for line in lines))
-                self._own(path)
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        with disk_errors(_OP, self.folder.parent):
+            self.folder.mkdir(mode=0o700)
+            try:
+                self._lay_out()
+            except BaseException:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                raise
         for thread in self._threads:
             thread.start()
         return self
+
+    def _lay_out(self) -> None:
+        self._own(self.folder)
+        self._wal.mkdir(mode=0o700)
+        self._own(self._wal)
+        histories = self._fetch_histories()
+        for path, lines in ((self._list, (*self._names, *histories)), (self._log, ()), (self._go, ())):
+            path.write_text("".join(f"{line}\n" for line in lines))
+            self._own(path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -161,7 +166,7 @@ class WalAhead:
 
         Raises:
             IntegrityError: A segment or history is not what its key says; the message names it.
-            StorageError: The repository failed.
+            StorageError: The repository failed. SpaceError: The disk is full.
         """
         if self._failure is not None:
             raise self._failure
@@ -265,7 +270,8 @@ class WalAhead:
                 data = self._read(name)
                 if self._inspect is not None:
                     self._inspect(name, data)
-                self._put(name, data)
+                with disk_errors(_OP, self.folder.parent):
+                    self._put(name, data)
             except BaseException as error:
                 with self._wake:
                     self._errors[name] = error
