@@ -33,6 +33,8 @@ from pra.proc import Account, Process, Scope, can_isolate
 
 STALL_SECONDS = 900.0
 """No segment asked for, no record replayed, no line logged for so long: something hangs."""
+QUESTION_SECONDS = 60
+"""Limit of each question we ask: what hangs must not keep `STALL_SECONDS` from being looked at."""
 _PORT = 5432  # names the socket file; nothing listens on TCP
 _OP = "recover"
 _ENDED_BEFORE = "recovery ended before configured recovery target was reached"
@@ -328,10 +330,18 @@ class RecoveringServer:
 
     def _look(self) -> _State | None:
         try:
-            with psycopg.connect(self.server.dsn, connect_timeout=5, autocommit=True) as connection:
+            with self._connected() as connection:
                 return self._ask(connection)
         except psycopg.OperationalError:
             return None  # not yet; whether it still runs, the caller looks
+
+    def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            self.server.dsn,
+            connect_timeout=5,
+            autocommit=True,
+            options=f"-c statement_timeout={QUESTION_SECONDS}s",
+        )
 
     def _ask(self, connection: psycopg.Connection[tuple[object, ...]]) -> _State:
         row = connection.execute(
@@ -346,10 +356,7 @@ class RecoveringServer:
         return _State(bool(row[0]), bool(row[1]), self._lsn, self._last_commit)
 
     def _pause(self) -> None:
-        with (
-            postgres_errors("pause recovery"),
-            psycopg.connect(self.server.dsn, connect_timeout=5, autocommit=True) as connection,
-        ):
+        with postgres_errors("pause recovery"), self._connected() as connection:
             connection.execute("SELECT pg_wal_replay_pause()")
 
     # -- where it is -----------------------------------------------------------------------------
@@ -409,10 +416,7 @@ class RecoveringServer:
 
     def _restartpoint(self) -> None:
         """As far as a checkpoint has been replayed. Without it the next start replays more, nothing worse."""
-        with (
-            contextlib.suppress(psycopg.Error),
-            psycopg.connect(self.server.dsn, connect_timeout=5, autocommit=True) as connection,
-        ):
+        with contextlib.suppress(psycopg.Error), self._connected() as connection:
             connection.execute("CHECKPOINT")
 
     def last_words(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +16,7 @@ import pytest
 from pra.engines import configuration
 from pra.engines.recovery import IMMEDIATE, LATEST, RecoveryTarget, lsn_target, time_target
 from pra.errors import IntegrityError, RestoreError, TargetNotReached
+from pra.postgres import recovering_server
 from pra.postgres.connect import Server
 from pra.postgres.startable import make_startable
 from pra.postgres.wal import parse_lsn, segment_start
@@ -131,6 +134,22 @@ def test_a_settled_time_behind_the_last_commit_is_the_end(ten: Recoverable) -> N
 def test_a_target_before_the_end_of_the_base_backup_is_refused(ten: Recoverable) -> None:
     with ten.server() as server, pytest.raises(RestoreError, match="lies before the first consistent state"):
         server.start(lsn_target(0x2000028), 1)
+
+
+@pytest.mark.timeout(60)
+def test_a_question_that_hangs_does_not_hang_us(ten: Recoverable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint asked for before a quick stop is never made: the stop goes on without it."""
+    monkeypatch.setattr(recovering_server, "QUESTION_SECONDS", 1)
+    with ten.server() as server:
+        server.start(RecoveryTarget("name", "half"), 1)
+        with server.server.connect() as connection:
+            row = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+            ).fetchone()
+        assert row is not None
+        os.kill(row[0], signal.SIGSTOP)
+        server.advance(LATEST)
+        assert count(server) == 10
 
 
 def test_a_damaged_segment_is_no_end_of_the_wal(ten: Recoverable, tmp_path: Path) -> None:
