@@ -50,7 +50,9 @@ TablespaceOption = Annotated[
 ]
 DisasterOption = Annotated[
     str | None,
-    typer.Option("--disaster-at", metavar="TIME", help="When the service was lost: RPO counts from then."),
+    typer.Option(
+        "--disaster-at", metavar="TIME", help="When the service was lost: RPO and RTO count from then."
+    ),
 ]
 NoProofOption = Annotated[
     bool, typer.Option("--no-proof", help="Physical: do not stop to compare every table; PARTIAL at best.")

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from pra.evidence_record import EvidenceRecord
+from pra.timing import from_iso
 
 LAST = 5
 
@@ -59,11 +60,20 @@ def measured(
         if record.problem or record.kind not in ("verification", "restore") or backup_id not in sizes:
             continue
         if isinstance(milliseconds, int) and milliseconds > 0:
-            read = _read_bytes(body) or sizes[str(backup_id)]
-            found.append(Measured(record.sequence, record.at, record.kind, read, milliseconds / 1000))
+            read, seconds = _read_bytes(body) or sizes[str(backup_id)], milliseconds / 1000
+            seconds -= _waited(body)
+            found.append(Measured(record.sequence, record.at, record.kind, read, seconds))
         if len(found) == LAST:
             break
     return found
+
+
+def _waited(body: Mapping[str, Any]) -> float:
+    """Seconds from the disaster until the restore began, which its RTO counts and no work was done in."""
+    disaster, started = body.get("disaster_at"), body.get("started_at")
+    if not isinstance(disaster, str) or not isinstance(started, str):
+        return 0.0
+    return max((from_iso(started) - from_iso(disaster)).total_seconds(), 0.0)
 
 
 def _read_bytes(body: Mapping[str, Any]) -> int:

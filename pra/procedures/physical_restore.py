@@ -48,6 +48,7 @@ from pra.procedures.recovering import (
 from pra.procedures.session import Session, check_all, open_session
 from pra.restored import CheckSet
 from pra.storage.files import sync
+from pra.timing import to_iso
 
 PHASES = ("preflight", "fetch", "recover", "compare", "roll on", "checks", "keep", "evidence")
 
@@ -113,7 +114,7 @@ def run(
         this = undertaking.recovery
         fetch(this)
         with open_server(this):
-            _recover(this, proof=wishes.proof)
+            _recover(this, wishes)
             came_back = this.last_commit or planned.plan.manifest.taken_at
             session.rpo_seconds = rpo_seconds(disaster, came_back)
             session.database = describe(this, sandboxed=False)
@@ -121,14 +122,17 @@ def run(
             results = [*checks.ruled_out(session.database), *check_all(session, checks), check_pages(this)]
         # First kept, then recorded: a repository that is out of reach must not cost a finished restore.
         notes = keep(undertaking)
-        report = conclude(session, results, required=required, extra={"destination": destination.text})
+        extra = {"destination": destination.text}
+        if wishes.disaster_at is not None:
+            extra["disaster_at"] = to_iso(wishes.disaster_at)
+        report = conclude(session, results, required=required, extra=extra)
         return Restored(report, this.last_commit, this.reached, notes)
 
 
-def _recover(this: Recovery, *, proof: bool) -> None:
+def _recover(this: Recovery, wishes: Wishes) -> None:
     """Up to the target and out of recovery; the RTO clock stops when the server takes writes."""
     session = this.session
-    if proof:
+    if wishes.proof:
         try:
             recover_to_cut(this)
         except TargetPassed as error:
@@ -138,7 +142,14 @@ def _recover(this: Recovery, *, proof: bool) -> None:
     else:
         this.cut = NoCut("the restore was asked for without proof")
     roll_on(this)
-    session.rto_seconds = time.monotonic() - session.started - this.compared_seconds
+    restoring = time.monotonic() - session.started - this.compared_seconds
+    assert session.started_at is not None
+    session.rto_seconds = waited_seconds(wishes.disaster_at, session.started_at) + restoring
+
+
+def waited_seconds(disaster: datetime | None, started: datetime) -> float:
+    """How long the service had been lost when its restore began; 0 where nobody said."""
+    return 0.0 if disaster is None else max((started - disaster).total_seconds(), 0.0)
 
 
 def rpo_seconds(disaster: datetime, last_commit: datetime) -> float:

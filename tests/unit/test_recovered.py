@@ -12,6 +12,7 @@ from checks.recovered import recovery, wal_continuity
 from pra.engines.recovery_target import LATEST, RecoveryTarget, lsn_target, time_target
 from pra.model import Status
 from pra.postgres.wal import PAGE_BYTES, SEGMENT_BYTES
+from pra.procedures.physical_restore import waited_seconds
 from pra.restored import Recovered, RestoredDatabase
 
 AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -79,3 +80,10 @@ def test_a_hole_behind_a_backup(missing: str, streamed: bool, expired: bool, exp
     result = wal_continuity(cast(RestoredDatabase, SimpleNamespace(recovered=found)))
     assert result.status is expected
     assert missing in result.reason
+
+
+@pytest.mark.parametrize(
+    ("ago", "seconds"), [(None, 0), (timedelta(hours=1), 3600), (-timedelta(hours=1), 0)]
+)
+def test_what_a_restore_waited_for_is_never_negative(ago: timedelta | None, seconds: int) -> None:
+    assert waited_seconds(None if ago is None else AT - ago, AT) == seconds
