@@ -41,6 +41,9 @@ def choose_way(out: Output, work: Context, asked: Asked) -> PhysicalWay:
             failures.append(error)
             if len(names) > 1:
                 out.note(f"warning: {name}: {error.message}; trying the next repository")
+        else:
+            if target.kind != "latest" and found[-1].unverified is None:
+                break  # it is the same everywhere
     if not found:
         raise next((each for each in failures if isinstance(each, SignatureError)), failures[-1])
     chosen = furthest(target, [each for each in found if each.unverified is None] or found)

@@ -79,6 +79,17 @@ class Question:
             hint=f"{self.repository} can recover {_span(oldest, reach)}.",
         )
 
+    def not_there(self, on_path: Sequence[Manifest], timeline: int) -> UsageError:
+        """The refusal where all WAL was looked through, and the target is not in it."""
+        newest = facts(on_path[-1])
+        reach = reach_of(self.archive, timeline, self.histories, newest.start, newest.wal_segment_bytes)
+        behind = f" behind {on_path[-1].backup_id}" if self.named else ""
+        return UsageError(
+            f"{self.target.text()} is nowhere in the WAL of {self.repository}{behind}",
+            op=_OP,
+            hint=f"{self.repository} can recover {_span(on_path[0], reach)}.",
+        )
+
     def demand_own_wal(self, manifest: Manifest, reach: Reach) -> None:
         """What lies between a backup's start and stop must be there, and be what the backup says."""
         base = facts(manifest)

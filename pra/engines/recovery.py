@@ -94,6 +94,7 @@ def plan(
     backup_id: str | None = None,
     timeline: int | None = None,
     known_until: datetime | None = None,
+    point: int | None = None,
 ) -> RecoveryPlan:
     """Choose the newest backup that ends before the target, and the WAL from there on.
 
@@ -104,6 +105,7 @@ def plan(
         backup_id: This backup and no other; ``latest`` is then the end of what it leads to, hole or not.
         timeline: Follow this one; by default the newest there is (of those that descend from ``backup_id``).
         known_until: Until when all WAL is known to have arrived (what the streamer says there).
+        point: Where the target's restore point is: only WAL tells. Without it the newest backup is taken.
 
     Raises:
         UsageError: Nothing leads to that target; the message says which range exists.
@@ -114,7 +116,7 @@ def plan(
     question = Question(known, archive, histories, target, repository, named=backup_id is not None)
     chosen_timeline = timeline or question.newest_timeline(backup_id)
     on_path = question.backups_along(chosen_timeline, backup_id)
-    before = [manifest for manifest in on_path if is_before(manifest, target)]
+    before = [manifest for manifest in on_path if is_before(manifest, target, point)]
     if not before:
         raise question.too_early(on_path[0], chosen_timeline)
     chain = chain_of(known, before[-1].backup_id)
@@ -126,7 +128,8 @@ def plan(
     question.demand_target(on_path, chosen_timeline, reach)
     if target.moment and known_until and target.moment <= known_until and not reach.missing:
         target = settle(target)
-    expected = _expected(archive, target, reach, base.stop, base.wal_segment_bytes)
+    end = base.stop if target.kind == "immediate" else point if target.kind == "name" else target.lsn
+    expected = _expected(archive, target.moment, end, reach, base.wal_segment_bytes)
     return RecoveryPlan(
         target=target,
         repository=repository,
@@ -147,14 +150,14 @@ def plan(
     )
 
 
-def is_before(manifest: Manifest, target: RecoveryTarget) -> bool:
+def is_before(manifest: Manifest, target: RecoveryTarget, point: int | None = None) -> bool:
     """Whether recovery from this backup can stop at the target: it must be consistent by then.
 
     A backup is consistent from its stop LSN on; its snapshot was taken after that. What a snapshot sees was
     therefore decided before, and a transaction it does not see ended behind the stop LSN: that is how a
     transaction id, which does not order with positions, is placed.
     """
-    moment, lsn = target.moment, target.lsn
+    moment, lsn = target.moment, point if target.kind == "name" else target.lsn
     if moment is not None:
         return manifest.taken_at <= moment
     if lsn is not None:
@@ -181,10 +184,10 @@ def _sees(snapshot: str, xid: int) -> bool:
     return xid < xmax and xid not in active
 
 
-def _expected(archive: Archive, target: RecoveryTarget, reach: Reach, stop: int, segment_bytes: int) -> int:
-    """How many of the segments recovery will read before it comes to its target."""
-    moment = target.moment
-    end = stop if target.kind == "immediate" else target.lsn
+def _expected(
+    archive: Archive, moment: datetime | None, end: int | None, reach: Reach, segment_bytes: int
+) -> int:
+    """How many of the segments recovery will read before it comes to a moment, or to a position."""
     for count, name in enumerate(reach.names, 1):
         landed = landed_at(archive, name)
         if end is not None and segment_end(name, segment_bytes) > end:

@@ -8,10 +8,12 @@ the way is found as well, and the other questions are asked of the newest state 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from pra import ephemeral
 from pra.engines import logical_restore
-from pra.errors import IntegrityError
+from pra.engines.recovery_target import LATEST
+from pra.errors import IntegrityError, TargetNotReached, UsageError
 from pra.keys import load_identities
 from pra.model import CheckResult
 from pra.postgres.sandbox import PREFIX, sandbox_root, sweep
@@ -107,13 +109,32 @@ def compare(this: Session) -> None:
 
 
 def roll_on(this: Session) -> None:
-    """Recover up to the target and promote; the RTO clock stops when the server answers."""
+    """Recover up to the target and promote; the RTO clock stops when the server answers.
+
+    Raises:
+        UsageError: All of the WAL was replayed, and the target is not in it: that is no fault of the backup.
+        RestoreError, IntegrityError: WAL is damaged. UsageError: As `check_server`.
+    """
     recovery = _recovery(this)
-    recovering.roll_on(recovery)
+    try:
+        recovering.roll_on(recovery)
+    except TargetNotReached as error:
+        _demand_the_end(recovery)
+        raise UsageError(error.message, op=error.op, hint=error.hint) from None
     check_server(recovery.database, this.manifest)
     logical_restore.first_answer(recovery.database)
     this.rto_seconds = time.monotonic() - this.started - recovery.compared_seconds
     this.database = recovered.describe(recovery)
+
+
+def _demand_the_end(this: Recovery) -> None:
+    """Recover once more, to the end of the WAL: it may have ended early because it is damaged.
+
+    Raises:
+        RestoreError, IntegrityError: It is.
+    """
+    planned = this.planned
+    recovering.roll_on(replace(this, planned=replace(planned, plan=replace(planned.plan, target=LATEST))))
 
 
 def check_pages(this: Session) -> CheckResult:

@@ -23,6 +23,7 @@ from pra.disk import disk_errors
 from pra.engines import assemble as assembling
 from pra.engines.assemble import Assembled
 from pra.engines.cut import Cut, NoCut
+from pra.engines.points import where_to_look
 from pra.engines.recovery import IMMEDIATE, LATEST, RecoveryPlan, RecoveryTarget, lsn_target, plan
 from pra.errors import (
     ConnectError,
@@ -45,6 +46,7 @@ from pra.proc import Account
 from pra.procedures.context import Context
 from pra.procedures.cutting import CutFinder
 from pra.procedures.holes import Hole, judge_hole
+from pra.procedures.restore_points import find_point
 from pra.procedures.session import Choice, Session
 from pra.procedures.trust import complaint, doubtful_bases
 from pra.procedures.wal import wal_backups
@@ -152,7 +154,8 @@ def plan_recovery(
     backup_id: str | None = None,
     accept_unverified: bool = False,
 ) -> Planned:
-    """Which backups and which WAL of one repository. Reads manifests and the archive's listing only.
+    """Which backups and which WAL of one repository. Reads manifests and the archive's listing; for a restore
+    point, which may lie before the newest backup, the WAL as well.
 
     Args:
         backup_id: Start from this backup; None: from the newest one that lies before the target.
@@ -163,6 +166,7 @@ def plan_recovery(
         NotFoundError: There is no base backup. UsageError: None leads to the target; says which range exists.
         SignatureError: Only backups whose signature does not hold lead to the target.
         IntegrityError: WAL, a history or a parent is missing between: names it and the repository.
+        DecryptError, ToolError: Nobody can look for a restore point here.
     """
     catalog = context.catalog(repository)
     entries = catalog.backups()
@@ -206,6 +210,10 @@ def _plan(
     streaming, listed_at = look_at_stream(storage, context.target.name, context.clock), context.clock()
     archive = read_archive(storage, context.target.name, chosen.server.system_identifier)
     histories = load_histories(storage, archive)
+    point = None
+    if target.kind == "name":
+        search = where_to_look(known, archive, histories, target, repository=repository, backup_id=backup_id)
+        point = find_point(context, search, target.value, chosen.server.version_num)
     found = plan(
         list(manifests.values()),
         archive,
@@ -214,6 +222,7 @@ def _plan(
         repository=repository,
         backup_id=backup_id,
         known_until=streaming.vouched,
+        point=point,
     )
     brought = frozenset(s.name for m in bases if m.physical is not None for s in m.physical.wal)
     window = context.settings.retention.pitr_window

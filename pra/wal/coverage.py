@@ -80,21 +80,31 @@ def names_along(
 
 
 def covered_until(
-    archive: Archive, timeline: int, start: int, segment_bytes: int, histories: Histories | None = None
+    archive: Archive,
+    timeline: int,
+    start: int,
+    segment_bytes: int,
+    histories: Histories | None = None,
+    *,
+    limit: int | None = None,
 ) -> int:
     """How far recovery along ``timeline`` gets from ``start`` before the first missing byte.
 
     Ancestors are followed where ``histories`` names them; an unfinished segment counts up to its ``lsn``.
     ``start`` itself when not even its segment is there.
+
+    Args:
+        limit: Look no further than the segment of this position.
     """
     path = reigns(timeline, histories)
     position = start
-    while True:
+    while limit is None or position < limit:
         end = (position // segment_bytes + 1) * segment_bytes
         reached, _ = _furthest(archive, path, position, segment_bytes)
         if reached < end:
             return max(position, reached)
         position = end
+    return position
 
 
 def _furthest(

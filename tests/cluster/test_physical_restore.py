@@ -143,7 +143,7 @@ BAD = [
     pytest.param(("--to", OLDEST), 64, "lies before the end of the oldest backup", id="before the oldest"),
     pytest.param(("--to", "lsn:FF/0"), 64, "lies behind", id="behind the last WAL"),
     pytest.param(("--to", "xid:4000000000"), 1, "the WAL ended before", id="no such transaction"),
-    pytest.param(("--to", "name:nobody-made-it"), 1, "the WAL ended before", id="no such restore point"),
+    pytest.param(("--to", "name:nobody-made-it"), 64, "is nowhere in the WAL", id="no such restore point"),
     pytest.param(("--to", "yesterday noon"), 64, "not a recovery target: 'yesterday noon'", id="no moment"),
     pytest.param(("--backup", "20200101T000000Z-full-0000"), 64, "no backup", id="no such backup"),
 ]

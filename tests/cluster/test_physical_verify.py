@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +24,14 @@ from pra.procedures.context import recipients
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Session
 from pra.timing import from_iso, to_iso
-from pra.wal.shipping import seal_segment, ship
 from pra.wal.arrival import Streaming
+from pra.wal.shipping import seal_segment, ship
 from tests.fix_archive import archive_wal, commit
 from tests.fix_cluster import Cluster
 from tests.fix_pages import replace_bytes
 from tests.fix_physical import MakePhysical, world_of
-from tests.fix_stream import StartStreamer, promote, reached, wait_until
+from tests.fix_recovery import Standing
+from tests.fix_stream import StartStreamer, pra, promote, reached, wait_until
 from tests.fix_world import MakeWorld, World, complaints, failed
 
 LOAD = """
@@ -263,6 +265,60 @@ def test_a_target_that_no_backup_leads_to_names_the_range(physical_world: World)
         verified_to(world, RecoveryTarget("time", before))
     assert caught.value.exit_code == 64
     assert re.search("near can recover from .* to about ", caught.value.hint)
+
+
+def restore_point(world: World, name: str, number: int) -> None:
+    """A row, and a restore point behind it; all of it archived."""
+    commit(world, f"INSERT INTO numbered (id) VALUES ({number})")
+    world.cluster.query("app", f"SELECT pg_create_restore_point('{name}')")
+    archive_wal(world)
+
+
+def test_a_restore_point_before_the_newest_backup_is_reached_from_the_one_before_it(
+    physical_world: World, place: Path
+) -> None:
+    world = physical_world
+    backups = []
+    for number, name in enumerate(("early", "twice", "twice", "late")):
+        backups.append(world.backup().backup_id)
+        restore_point(world, name, 2001 + number)
+    for name, backup_id in (("early", backups[0]), ("twice", backups[2]), ("late", backups[3])):
+        report = verified_to(world, RecoveryTarget("name", name))
+        assert report.verdict is Verdict.PASS, complaints(report)
+        assert report.backup_id == backup_id
+    words = ("--into", f"{place}/restored", "--to", "name:early", "--json")
+    said = json.loads(pra(world, "restore", "db", *words, code=0, timeout=200).stdout)
+    assert said["chain"] == backups[:1]
+    with Standing(world.cluster, place / "restored").started() as connection:
+        assert connection.execute("SELECT max(id) FROM numbered").fetchone() == (2001,)
+
+
+def test_a_target_that_is_not_in_the_wal_is_no_fault_of_a_good_backup(physical_world: World) -> None:
+    """Nothing is recorded against it; the answer says what can be had."""
+    world = physical_world
+    first = world.backup().backup_id
+    restore_point(world, "early", 2001)
+    second = world.backup().backup_id
+    archive_wal(world)
+
+    def refused(target: RecoveryTarget, which: str = "newest") -> UsageError:
+        with world.context() as context, pytest.raises(UsageError) as caught:
+            verify.run(context, Checks(), which=which, repository="near", target=target)
+        assert not list((world.folder("near") / "evidence").glob("*.json"))
+        return caught.value
+
+    error = refused(RecoveryTarget("name", "nowhere"))
+    assert "restore point nowhere is nowhere in the WAL of near" in error.message
+    assert re.search("near can recover from .* to about ", error.hint)
+    assert f"behind {second}" in refused(RecoveryTarget("name", "early"), second).message
+    assert first not in refused(RecoveryTarget("name", "early"), second).message
+    error = refused(RecoveryTarget("xid", "4000000"))
+    assert "the WAL ended before transaction 4000000" in error.message
+    assert "pra windows" in error.hint
+    with world.context() as context:
+        verified = verify.run(context, Checks(), which=first, repository="near",
+                              target=RecoveryTarget("name", "early"))  # fmt: skip
+    assert verified.verdict is Verdict.PASS, complaints(verified)
 
 
 def test_a_promoted_server_is_followed_to_the_end_of_its_new_timeline(physical_world: World) -> None:
