@@ -19,7 +19,7 @@ from pra.engines.recovery import RecoveryTarget
 from pra.errors import UsageError
 from pra.model import CheckResult, Status, Verdict
 from pra.postgres.wal import SEGMENT_BYTES, parse_lsn, segment_name
-from pra.procedures import physical_verify, recovering, verify
+from pra.procedures import physical_verify, planning, verify
 from pra.procedures.context import recipients
 from pra.procedures.judging import VerifyReport
 from pra.procedures.session import Session
@@ -354,7 +354,7 @@ def test_damaged_wal_is_not_taken_for_a_quiet_time(
     _, moment = commit(world, "INSERT INTO numbered (id) VALUES (2003)")
     archive_wal(world)
     known = world.clock()
-    monkeypatch.setattr(recovering, "look_at_stream", lambda *_: Streaming(known, alive=True))
+    monkeypatch.setattr(planning, "look_at_stream", lambda *_: Streaming(known, alive=True))
     target = RecoveryTarget("time", to_iso(from_iso(moment)))
     report = verified_to(world, target)
     assert report.verdict is Verdict.PASS, complaints(report)
