@@ -154,7 +154,7 @@ def parse_records(lines: Iterable[str]) -> Iterator[Record]:
                 ended["how"] == "COMMIT",
             )
         elif match["rmgr"] == "Standby" and (running := _RUNNING.fullmatch(description.rstrip())):
-            overflowed = "; subxid overflowed" in description
+            overflowed = "; subxid ov" in description  # "ovf" before PostgreSQL 16, "overflowed" since
             yield Running(lsn, int(running[1]), _numbers(running[2] or ""), overflowed)
 
 

@@ -21,7 +21,8 @@ from pra.procedures.locating import Request
 from pra.procedures.physical_plan import Wishes
 from pra.procedures.recovering import Recovery, plan_recovery
 from tests.fix_archive import archive_wal, commit
-from tests.fix_world import World, complaints
+from tests.fix_physical import MakePhysical, world_of
+from tests.fix_world import MakeWorld, World, complaints
 
 
 @contextmanager
@@ -34,9 +35,12 @@ def many_savepoints(world: World) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def test_a_backup_under_many_savepoints_is_not_at_fault(physical_world: World) -> None:
+@pytest.mark.parametrize("major", [18, pytest.param(17, marks=pytest.mark.all), 15])
+def test_a_backup_under_many_savepoints_is_not_at_fault(
+    make_physical: MakePhysical, make_world: MakeWorld, major: int
+) -> None:
     """Until they have ended no standby can be asked at its cut; then, there is one."""
-    world = physical_world
+    world = world_of(make_physical(major, settings="wal_keep_size = 200MB\n"), make_world)
     with many_savepoints(world) as connection:
         world.backup()
         report = world.verify()

@@ -193,6 +193,12 @@ rmgr: Transaction len (rec/tot):     42/    42, tx:        790, lsn: 0/019447F0,
 """  # noqa: E501
 
 
+@pytest.mark.parametrize("word", ["ovf", "overflowed"])
+def test_that_subtransactions_are_missing_is_read_from_every_major(word: str) -> None:
+    line = WALDUMP.splitlines()[5].replace("overflowed", word)
+    assert [r.overflowed for r in parse_records([line]) if isinstance(r, Running)] == [True]
+
+
 def test_what_pg_waldump_prints_is_read() -> None:
     found = list(parse_records(WALDUMP.splitlines()))
     ends = [(r.xid, r.subxids, r.committed) for r in found if isinstance(r, Ended)]
