@@ -16,7 +16,8 @@ def archive_wal(world: World, *repositories: str) -> None:
     server = world.cluster
     system_id = str(server.query("postgres", "SELECT system_identifier FROM pg_control_system()")[0][0])
     server.query("postgres", "SELECT pg_switch_wal()")
-    current = str(server.query("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0])
+    # At a segment's first byte PostgreSQL 15 names the one before.
+    current = str(server.query("postgres", "SELECT pg_walfile_name(pg_current_wal_lsn() + 1)")[0][0])
     spool = world.home / "by-hand-spool"
     spool.mkdir(mode=0o700)
     try:
