@@ -64,7 +64,7 @@ def contents(number: int) -> bytes:
 
 
 @dataclass
-class Vault:
+class LockedVault:
     """``near`` and ``far``: two buckets under Object Lock. Backups are put there without any engine."""
 
     home: Path
@@ -207,7 +207,7 @@ class Vault:
 
 
 @pytest.fixture
-def vault(tmp_path: Path, moto_server: Server) -> Vault:
+def locked_vault(tmp_path: Path, moto_server: Server) -> LockedVault:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     keys.make_keys(state / "keys")
@@ -217,4 +217,4 @@ def vault(tmp_path: Path, moto_server: Server) -> Vault:
     stores = {name: moto_server.store(lock=True) for name in ("near", "far")}
     for name, store in stores.items():
         store.name = name
-    return Vault(tmp_path, load_settings(config, environment), stores)
+    return LockedVault(tmp_path, load_settings(config, environment), stores)

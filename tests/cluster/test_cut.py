@@ -17,7 +17,7 @@ from pra.postgres.wal import SEGMENT_BYTES, parse_lsn, segments_between
 from pra.proc import Scope
 from tests.fix_cluster import Cluster
 from tests.fix_physical import MakePhysical
-from tests.fix_stream import small_server
+from tests.fix_stream import small_server, wait_until
 
 SCRIPT = """
 BEGIN;
@@ -69,6 +69,7 @@ def test_what_lies_before_the_cut_is_what_the_snapshot_saw(
     start = parse_lsn(server.query("app", "SELECT pg_current_wal_lsn()")[0][0])
     server.execute("app", "CHECKPOINT")
     with load(server, tmp_path):
+        wait_until(lambda: server.query("app", "SELECT count(*) FROM written")[0][0] > 200, what="load")
         seen = [look(server) for _ in range(12)]
         server.execute("app", "CHECKPOINT")
     end = parse_lsn(server.query("app", "SELECT pg_current_wal_lsn()")[0][0])

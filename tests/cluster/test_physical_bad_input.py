@@ -189,9 +189,9 @@ def test_a_slot_nobody_reads_and_no_limit_to_what_it_keeps(held: World) -> None:
 
 
 def test_a_slot_that_is_lost(held: World) -> None:
-    restart_with(held, "max_slot_wal_keep_size = 16MB\nmin_wal_size = 32MB\nmax_wal_size = 32MB\n")
+    restart_with(held, "max_slot_wal_keep_size = 64MB\nmin_wal_size = 32MB\nmax_wal_size = 32MB\n")
     held.execute("SELECT pg_create_physical_replication_slot('pra_db', true)")
-    for _ in range(6):
+    for _ in range(9):
         held.execute("SELECT pg_switch_wal()", "CREATE TABLE t (a int)", "DROP TABLE t", "CHECKPOINT")
     (warning,) = held.backup().warnings
     assert warning.startswith("slot pra_db is lost: the server removed WAL that the streamer had not read")

@@ -194,6 +194,7 @@ def test_one_repository_away_holds_nobody_up_and_catches_up_in_order(
     wait_until(lambda: len(list(spool.glob("wal-*"))) == 0, what=f"nothing left in {spool}")
 
 
+@pytest.mark.all  # a copy that failed is tried again after a minute
 def test_past_the_backlog_the_others_keep_what_one_must_fetch_later(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
