@@ -72,7 +72,7 @@ class CutFinder:
         step, end = 1, min(near + 1, last)
         while True:
             records = self._records(first, end)
-            found = find_cut(records, snapshot, consistent_at=facts.stop)
+            found = find_cut(records, snapshot, consistent_at=facts.stop, from_start=first == 0)
             if isinstance(found, Cut) or not found.unfinished or (first == 0 and end == last):
                 return self._fit(found, records, first, end)
             first, end, step = max(0, first - step), min(last, end + step), step * 2

@@ -9,6 +9,7 @@ import pyrage
 import zstandard
 
 from pra.errors import DecryptError, IntegrityError, ObjectMissing, SettingsError
+from pra.layout import WalPartialKey, WalSegmentKey, split_wal_key, wal_partials, wal_same_name
 from pra.postgres.wal import begun_bytes, format_lsn, segment_start
 from pra.storage.base import Storage
 from pra.wal.archive import ArchivedPartial, ArchivedSegment
@@ -25,7 +26,9 @@ def read_segment(
     """The plaintext of a segment, or of the beginning of one. In memory: a segment is 16 MiB by default.
 
     A whole segment is compared with the SHA-256 in its key. Of a partial the key says only how far it leads:
-    its contents are covered by zstd's checksum and, where there is one, age.
+    its contents are covered by zstd's checksum and, where there is one, age. While somebody streams, what was
+    listed may have given way to a longer partial or to the whole segment: then that is read, as far as the
+    listed one led.
 
     Raises:
         IntegrityError: The bytes are not those that were archived, or not all of them; names the segment.
@@ -36,6 +39,8 @@ def read_segment(
     try:
         sealed = storage.read(entry.key, limit=_LARGEST)
     except ObjectMissing:
+        if isinstance(entry, ArchivedPartial) and (follower := _follower(storage, entry)):
+            return read_segment(storage, follower, identities)[: begun_bytes(entry.name, entry.lsn)]
         raise IntegrityError(f"{where} is missing", op=_OP, hint=_OTHER_COPY) from None
     data = _decompressed(_decrypted(sealed, entry.encrypted, identities, where), where)
     if isinstance(entry, ArchivedPartial):
@@ -46,6 +51,22 @@ def read_segment(
         return data
     # Zeros are what WAL ends with.
     return data[: entry.until - segment_start(entry.name, len(data))].ljust(len(data), b"\0")
+
+
+def _follower(storage: Storage, entry: ArchivedPartial) -> ArchivedPartial | ArchivedSegment | None:
+    """What took a partial's place: the whole segment, or the longest partial there is now."""
+    target, _, _ = entry.key.partition("/")
+    own = split_wal_key(target, entry.key)
+    assert own is not None  # an archive lists nothing else
+    longer: list[ArchivedPartial] = []
+    places = (wal_same_name, wal_partials)
+    for stat in (each for place in places for each in storage.list(place(target, own.system_id, entry.name))):
+        key, sizes = split_wal_key(target, stat.key), (stat.bytes, stat.modified)
+        if isinstance(key, WalSegmentKey) and stat.bytes:
+            return ArchivedSegment(key.key, key.name, key.sha256, key.encrypted, *sizes)
+        if isinstance(key, WalPartialKey) and stat.bytes and key.lsn > entry.lsn:
+            longer.append(ArchivedPartial(key.key, key.name, key.lsn, key.encrypted, *sizes))
+    return max(longer, key=lambda one: one.lsn, default=None)
 
 
 def _up_to(data: bytes, entry: ArchivedPartial, where: str) -> bytes:

@@ -333,6 +333,28 @@ def test_only_the_longest_beginning_stays(store: Storage, tmp_path: Path) -> Non
     assert read_segment(store, archive.partials[seg(1, 3)], []) == DATA[:500]
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["a longer beginning", "the whole segment"])
+def test_a_beginning_that_gave_way_while_it_was_to_be_read_is_read_as_far_as_it_led(
+    local_store: LocalStorage, tmp_path: Path, whole: bool
+) -> None:
+    def begin(end: int) -> None:
+        path = tmp_path / f"begun-{end}.zst"
+        stored = seal([DATA[:end]], path, recipients=[])
+        assert ship_partial(local_store, "db", SERVER, seg(1, 3), 3 * SIZE + end, path, stored)
+
+    begin(300)
+    listed = read_archive(local_store, "db", SERVER).partials[seg(1, 3)]
+    begin(500)
+    if whole:
+        sealed = seal_segment(DATA, seg(1, 3), tmp_path, system_id=SERVER, recipients=[])
+        ship(local_store, "db", sealed, retain_until=None)
+    assert read_segment(local_store, listed, []) == DATA[:300]
+    for path in (local_store.root / "db").rglob("*.zst"):
+        path.unlink()
+    with pytest.raises(IntegrityError, match="is missing"):
+        read_segment(local_store, listed, [])
+
+
 def test_a_changed_segment_is_named(local_store: LocalStorage, tmp_path: Path) -> None:
     sealed = seal_segment(DATA, seg(1, 3), tmp_path, system_id=SERVER, recipients=[])
     ship(local_store, "db", sealed, retain_until=None)
