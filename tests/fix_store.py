@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 KEY_ID, SECRET = "test-access-key", "test-secret-key"
-LIMITS = Limits(connect_seconds=3, read_seconds=20, attempts=2)
+LIMITS = Limits(connect_seconds=3, read_seconds=20, attempts=4)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def explain(error: ToolError, server: Server) -> PraError:
             hint="Another session holds it (ALTER TABLE, VACUUM FULL, …): see pg_locks, then run it again.",
             transient=True,
         )
-    if "row-level security" in text:
+    if "affected by row-level security" in text:  # --verbose speaks of reading policies, too
         return RightsError(
             "row security hides rows from the role",
             op=error.op,

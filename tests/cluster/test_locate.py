@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 
 import pytest
 
@@ -31,6 +32,11 @@ class Past:
     world: World
     deleted: list[int] = field(default_factory=list)
     dropped: int = 0
+
+    @cached_property
+    def whole(self) -> Located:
+        """The search over everything, in steps fine enough to notice every flip."""
+        return self.find(STILL_THERE, steps=24)
 
     def find(self, condition: str, **changed: object) -> Located:
         with self.world.context() as context:
@@ -86,7 +92,7 @@ def small(make_world: MakeWorld) -> Iterator[World]:
 
 
 def test_the_last_of_several_deletes_is_found_among_5000_transactions(past: Past) -> None:
-    found = past.find(STILL_THERE, steps=24)
+    found = past.whole
     assert found.ended_by is not None
     assert found.ended_by.xid == past.deleted[-1]
     assert [flip.ends for flip in found.flips] == [True, False, True, False, True]
@@ -97,14 +103,14 @@ def test_the_last_of_several_deletes_is_found_among_5000_transactions(past: Past
 
 def test_until_looks_no_further(past: Past) -> None:
     """Up to a moment between the second delete and its repair, the second is the last."""
-    whole = past.find(STILL_THERE, steps=24)
+    whole = past.whole
     second = whole.flips[2].after
     assert second.at is not None
-    found = past.find(STILL_THERE, until=second.at)
+    found = past.find(STILL_THERE, until=second.at, steps=6)
     assert found.ended_by is not None
     assert found.ended_by.xid == past.deleted[1]
     # And from there on it does not hold before it is repaired.
-    later = past.find(STILL_THERE, since=second.at)
+    later = past.find(STILL_THERE, since=second.at, steps=4)
     assert not later.samples[0].holds
     assert later.ended_by is not None
     assert later.ended_by.xid == past.deleted[2]

@@ -205,6 +205,7 @@ def proven(world: World, repository: str, backup_id: str) -> Verdict:
     return report.verdict
 
 
+@pytest.mark.all
 @pytest.mark.timeout(300)
 def test_a_short_night(make_physical: MakePhysical, make_world: MakeWorld) -> None:
     cluster = make_physical(18)

@@ -213,6 +213,7 @@ def test_past_the_backlog_the_others_keep_what_one_must_fetch_later(
     arrived(world, last, "far", seconds=100)
 
 
+@pytest.mark.all
 def test_when_no_repository_takes_wal_it_waits_on_the_server(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
@@ -441,6 +442,7 @@ def test_a_role_without_the_right_is_told_the_sql(streamed: MakeStreamed, stream
     assert world.cluster.query("app", "SELECT count(*) FROM pg_replication_slots")[0][0] == 0
 
 
+@pytest.mark.all
 def test_a_plain_replication_role_is_enough(streamed: MakeStreamed, streaming: StartStreamer) -> None:
     """It may not see its own sender's position, so the repository is vouched for one look later."""
     world = streamed()
@@ -473,6 +475,7 @@ def test_a_logical_slot_of_that_name_and_a_logical_target_are_refused(
     assert "WAL would be of no use to it" in streamer.said()
 
 
+@pytest.mark.all
 def test_a_fork_is_stored_said_and_found(streamed: MakeStreamed, streaming: StartStreamer) -> None:
     """Another server wrote other WAL under the same name: ours arrives all the same."""
     world = streamed()
