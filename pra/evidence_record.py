@@ -20,7 +20,10 @@ SCHEMA = "pra/evidence/1"
 GENESIS = "0" * 64
 """What the first record names as the one before it."""
 VERIFICATION = "verification"
+SHOWN = 16
+"""How many digits of a digest people are shown."""
 _KIND = re.compile(r"[a-z][a-z-]{0,39}")
+_HEAD = re.compile(rf"(\d{{1,10}}):([0-9a-f]{{{SHOWN},64}})")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,49 @@ class EvidenceRecord:
     problem: str = ""
     unread: bool = False
     warnings: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> Head:
+        """This record as the head of its chain."""
+        return Head(self.sequence, self.sha256)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest record of a chain, as something outside of it remembers: a cut tail shows against it.
+
+    Attributes:
+        sha256: Of the stored bytes; at least its first 16 digits, since that is what people are shown.
+        source: Who remembers it, for messages.
+    """
+
+    sequence: int
+    sha256: str
+    source: str = ""
+
+    @property
+    def short(self) -> str:
+        """``12:0123456789abcdef``, as people are shown it and as ``--head`` takes it."""
+        return f"{self.sequence}:{self.sha256[:SHOWN]}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"sequence": self.sequence, "sha256": self.sha256}
+
+
+def parse_head(text: str) -> Head:
+    """Read ``SEQUENCE:SHA256``, the digest whole or its first 16 digits and more.
+
+    Raises:
+        UsageError: It has another form.
+    """
+    match = _HEAD.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise UsageError(
+            f"not an evidence head: {text[:80]!r}",
+            op="read evidence head",
+            hint="Write its number and its SHA-256 (16 digits or all 64), such as 12:0123456789abcdef.",
+        )
+    return Head(int(match[1]), match[2])
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,13 @@ class PhysicalFacts(_Frozen):
         return parse_lsn(self.stop_lsn)
 
 
+class EvidenceHead(_Frozen):
+    """The newest record of evidence that was known when a backup was made; ``sha256`` is of its bytes."""
+
+    sequence: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
 class Manifest(_Frozen):
     """One backup.
 
@@ -168,6 +175,8 @@ class Manifest(_Frozen):
         gaps: What the role could not see, each named; empty for a complete backup.
         tools: The version of the tool that read the database.
         previous: The backup before, for continuity.
+        evidence_head: Against it a cut tail of the evidence shows; None where there was none, or none was
+            read, and in manifests of releases that did not write it.
     """
 
     schema_: Literal["pra/manifest/1"] = Field(default="pra/manifest/1", alias="schema")
@@ -195,6 +204,7 @@ class Manifest(_Frozen):
     recipients: tuple[str, ...] = ()
     tools: str
     previous: BackupId | None = None
+    evidence_head: EvidenceHead | None = None
     key_id: str = ""
     alg: str = ""
     signature: str = ""

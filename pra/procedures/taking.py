@@ -11,6 +11,7 @@ from pra.manifest import FingerprintRef, Manifest, TableCount, sign
 from pra.model import new_backup_id
 from pra.procedures.choice import Choice
 from pra.procedures.context import Context
+from pra.procedures.known_head import HeadReading
 from pra.procedures.preflight import Ready
 from pra.procedures.preflight_physical import PhysicalReady
 from pra.storage.spool import Attempt, Spool
@@ -36,6 +37,7 @@ def take(context: Context, ready: Ready, spool: Spool) -> Manifest:
 def _attempt(context: Context, ready: Ready, choice: Choice, spool: Spool) -> Manifest:
     if context.lock is not None:
         context.lock.hold()
+    known = HeadReading(context)
     started_at = context.clock()
     backup_id = new_backup_id(started_at, choice.kind)
     with disk_errors("open spool", context.state_dir):
@@ -46,6 +48,7 @@ def _attempt(context: Context, ready: Ready, choice: Choice, spool: Spool) -> Ma
                 manifest = _take_logical(context, ready, attempt, started_at)
             else:
                 manifest = _take_physical(context, ready, ready.physical, choice, attempt, started_at)
+        manifest = manifest.model_copy(update={"evidence_head": known.result()})
         if context.lock is not None:
             context.lock.check()
         attempt.seal(sign(manifest, context.signer))
