@@ -29,7 +29,11 @@ from pra.timing import Clock, Timeline, utc_now
 
 @dataclass
 class Context:
-    """One procedure on one target. Holds handles, never secrets in its repr."""
+    """One procedure on one target. Holds handles, never secrets in its repr.
+
+    Attributes:
+        operator: Who is behind it, for the record; empty: this account.
+    """
 
     settings: Settings
     target: Target
@@ -39,6 +43,7 @@ class Context:
     repositories: dict[str, Storage] = field(default_factory=dict, repr=False)
     timeline: Timeline = field(default_factory=Timeline)
     lock: TargetLock | None = field(default=None, repr=False)
+    operator: str = ""
 
     def __post_init__(self) -> None:
         if not self.repositories:

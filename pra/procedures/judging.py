@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pra.evidence_record import Head
 from pra.listing import unread
 from pra.model import CheckResult, Status, Verdict, verdict_of
 from pra.objectives import Point, longest_gap
 from pra.procedures.context import Context
+from pra.procedures.recording import body
 from pra.procedures.recovered import RecoveryFacts, facts_of
 from pra.procedures.session import Choice, Session
-from pra.timing import Objective, Phase, format_duration, to_iso
+from pra.timing import Objective, Phase, format_duration
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class VerifyReport:
         rpo_seconds: Logical: the longest gap from a snapshot to the next publication since the last
             verification. Physical: how much would have been lost just then, with this repository alone.
         recovery: How a base backup came back; None for a logical one.
+        evidence, head: Where its record lies, and that record as the head of the chain.
     """
 
     verdict: Verdict
@@ -42,6 +45,7 @@ class VerifyReport:
     evidence: str = ""
     taken_at: datetime | None = None
     recovery: RecoveryFacts | None = None
+    head: Head | None = None
 
 
 def conclude(
@@ -62,7 +66,7 @@ def conclude(
     )
     everything = [*this.failures, *results]
     if this.choice.unverified:
-        everything.append(_unverified(this.choice))
+        everything.append(unverified_check(this.choice))
     if this.rto_seconds is not None:
         everything.append(_rto_check(objectives[0]))
     verdict = verdict_of(everything, required=required)
@@ -81,11 +85,11 @@ def conclude(
         recovery=facts_of(this.recovery) if this.recovery else None,
     )
     with context.timeline.phase("evidence"):
-        record = context.evidence.append(this.kind, {**body(report, this), **(extra or {})})
-    return _with_evidence(report, record.key, tuple(context.timeline.phases))
+        record = context.evidence.append(this.kind, body(report, this, extra or {}))
+    return replace(report, evidence=record.key, head=record.head, phases=tuple(context.timeline.phases))
 
 
-def _unverified(choice: Choice) -> CheckResult:
+def unverified_check(choice: Choice) -> CheckResult:
     """Nobody vouches for what such a backup holds: never PASS, and on record."""
     return CheckResult(
         "signature",
@@ -94,10 +98,6 @@ def _unverified(choice: Choice) -> CheckResult:
         observed=choice.error.message if choice.error else "",
         reason="an operator accepted the backup unverified",
     )
-
-
-def _with_evidence(report: VerifyReport, key: str, phases: tuple[Phase, ...]) -> VerifyReport:
-    return replace(report, evidence=key, phases=phases)
 
 
 def _rto_check(objective: Objective) -> CheckResult:
@@ -125,26 +125,3 @@ def _rpo(context: Context, repository: str) -> float | None:
     since = context.last_proof(repository)
     gap = longest_gap(points, context.clock(), since)
     return None if gap is None else gap.total_seconds()
-
-
-def body(report: VerifyReport, this: Session) -> dict[str, Any]:
-    """What the evidence says: names, counts and times only."""
-    return {
-        "verdict": report.verdict.value,
-        "backup_id": report.backup_id,
-        "repository": report.repository,
-        "manifest_sha256": this.choice.manifest_sha256,
-        "started_at": to_iso(this.started_at) if this.started_at else None,
-        "rto_milliseconds": _milliseconds(report.rto_seconds),
-        "proof_milliseconds": _milliseconds(report.proof_seconds),
-        "rpo_milliseconds": _milliseconds(report.rpo_seconds),
-        "environment": "durable" if this.durable or this.kind == "restore" else "sandbox",
-        "postgres": this.tools.version if this.tools else None,
-        "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in report.checks],
-        "phases": [{"name": p.name, "milliseconds": _milliseconds(p.seconds)} for p in report.phases],
-        **({"recovery": report.recovery.as_json()} if report.recovery else {}),
-    }
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1000)
