@@ -141,14 +141,18 @@ class WalAhead:
 
     @property
     def restore_command(self) -> str:
-        """For ``postgresql.conf``, not yet quoted for it."""
+        """For ``postgresql.conf``, not yet quoted for it.
+
+        A segment that a start before this one has read may be given up between the look and the copy: it is
+        waited for again then. A copy that fails while the segment is there has found a full disk.
+        """
         log, listed, go, wal = (
             shlex.quote(str(path)).replace("%", "%%") for path in (self._log, self._list, self._go, self._wal)
         )
         return (
             f"echo %f >>{log}; grep -qxF %f {listed} || exit 1; "
-            f"until [ -e {wal}/%f ]; do [ -e {go} ] || exit 200; sleep 0.01; done; "
-            f"cp {wal}/%f %p || exit 201"
+            f"while :; do until [ -e {wal}/%f ]; do [ -e {go} ] || exit 200; sleep 0.01; done; "
+            f"cp {wal}/%f %p && exit 0; [ -e {wal}/%f ] && exit 201; done"
         )
 
     def begin(self) -> None:
