@@ -28,7 +28,7 @@ from pra.postgres.tools import SERVER, Tools, find_tools
 from pra.proc import Scope
 from tests.bench.__main__ import Row, folder_mb, own_peak_mb, shell
 
-BARMAN = "barman[cloud,zstandard]==3.19.1"
+BARMAN = "barman[cloud,zstandard]==3.20.1"  # the first release line with --zstd
 UPDATES, INSERTS = 20_000, 40_000
 HOURLY_UPDATES, HOURLY_INSERTS = 2_000, 5_000
 
