@@ -1,0 +1,116 @@
+"""What a report is made of: sections of tables, lists and sentences, in no markup. Plain text throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pra.report.chart import Chart
+
+Tone = Literal["", "good", "bad", "unsure"]
+"""How a cell or a sentence is to be taken; the words say it too, since colour alone says nothing on paper."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value. ``code`` marks what is to be copied: a name, a hash, a command."""
+
+    text: str
+    tone: Tone = ""
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings. The first cell of a row names it."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    kind: Literal["table"] = "table"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A name and its value, line by line."""
+
+    rows: tuple[tuple[Cell, Cell], ...]
+    kind: Literal["pairs"] = "pairs"
+
+
+@dataclass(frozen=True)
+class Items:
+    lines: tuple[Cell, ...]
+    kind: Literal["items"] = "items"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    text: str
+    tone: Tone = ""
+    kind: Literal["sentence"] = "sentence"
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+    kind: Literal["heading"] = "heading"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to type."""
+
+    text: str
+    kind: Literal["command"] = "command"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The timeline, and the same as a table for who cannot see it."""
+
+    chart: Chart
+    phases: Table
+    title: str
+    kind: Literal["picture"] = "picture"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What few will want to read, behind its title."""
+
+    title: str
+    block: Table | Items
+    kind: Literal["folded"] = "folded"
+
+
+Block = Table | Pairs | Items | Sentence | Heading | Command | Picture | Folded
+
+
+@dataclass(frozen=True)
+class Section:
+    """``name`` is its anchor, the same in every language."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole page.
+
+    Attributes:
+        verdict: As it is shown, large.
+        headline: The sentence that a manager reads, and perhaps nothing else.
+        lines: What, when, and how long; below it.
+        closing: The last line.
+    """
+
+    language: str
+    title: str
+    verdict: str
+    tone: Tone
+    headline: str
+    lines: tuple[str, ...]
+    sections: tuple[Section, ...]
+    closing: str
