@@ -64,7 +64,7 @@ def from_folder(folder: Path) -> Copies:
     if not keys:
         hint = "Copy the files of TARGET/evidence/ there, such as 0000000001.json."
         raise UsageError(f"no record of evidence in {folder}", op=op, hint=hint)
-    return Copies(str(folder), records, unread, strange)
+    return Copies(folder.name or str(folder), records, unread, strange)
 
 
 def heads_of(manifests: Iterable[Manifest], repository: str) -> Sequence[Head]:

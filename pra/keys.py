@@ -58,12 +58,15 @@ class KeyReport:
         identity_file: Where the age identity lies. Without it no backup can be read.
         signing_public_key: ``ed25519:<base64>``, for other machines' ``signing.trusted``; empty for HMAC.
         key_id: 16 hex digits that name the signing key in what it signs.
+        replaces: The public key that was in use until now, with the moment of its retirement (of an HMAC key
+            its id alone); empty for the first.
     """
 
     recipient: str
     identity_file: Path
     signing_public_key: str
     key_id: str
+    replaces: str = ""
 
 
 def make_keys(directory: Path, *, alg: Alg = "ed25519", clock: Clock = utc_now) -> KeyReport:
@@ -109,8 +112,9 @@ def rotate_keys(directory: Path, *, clock: Clock = utc_now) -> KeyReport:
     record = retired / f"{old.key_id}.json"
     if not record.exists():  # a second attempt keeps the first attempt's moment
         _replace_private(record, _retired_text(old, now))
+    replaces = _read_retired(record).text()
     _replace_private(signing_file, _signing_text(signer, now))
-    return KeyReport(str(identity.to_public()), identity_file, signer.public_key, signer.key_id)
+    return KeyReport(str(identity.to_public()), identity_file, signer.public_key, signer.key_id, replaces)
 
 
 def load_signer(signing: Signing, state_dir: Path) -> Signer:

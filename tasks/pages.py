@@ -85,6 +85,8 @@ def _proof(report: VerifyReport, _: Translate) -> Iterator[str]:
     )
     if report.evidence:
         yield _("Recorded as {evidence}.").format(evidence=f"`{report.evidence}`")
+    if report.head is not None:
+        yield _("Evidence head: {head}").format(head=f"`{report.head.short}`")
 
 
 def _complaint(check: CheckResult, _: Translate) -> str:

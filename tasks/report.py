@@ -187,7 +187,8 @@ def _sentence(report: VerifyReport) -> str:
         for check in report.checks
         if check.status in (Status.FAILED, Status.SKIPPED)
     ]
-    return f"{report.verdict}: {report.backup_id} from {report.repository}" + (
+    head = f" (evidence {report.head.short})" if report.head is not None else ""
+    return f"{report.verdict}: {report.backup_id} from {report.repository}{head}" + (
         f": {', '.join(wrong)}" if wrong else ""
     )
 

@@ -52,7 +52,8 @@ def work_on(target: str) -> Iterator[Work]:
     """
     with discreet(), Progress() as progress, Scope() as scope:
         settings = load_settings()
-        yield Work(Context(settings, settings.target(target), scope, report=progress))
+        operator = f"prefect flow run {flow_run.id}" if flow_run.id else ""
+        yield Work(Context(settings, settings.target(target), scope, report=progress, operator=operator))
 
 
 @contextmanager

@@ -61,7 +61,8 @@ def tell_proof(session: Session, what: str, done: VerifyReport) -> None:
         return
     wrong = [check for check in done.checks if check.status in (Status.FAILED, Status.SKIPPED)]
     found = ", ".join(f"{check.name} {check.status}: {check.observed or check.reason}" for check in wrong)
-    message = f"{done.verdict}: {done.backup_id} from {done.repository}: {found}"
+    head = f" (evidence {done.head.short})" if done.head is not None else ""
+    message = f"{done.verdict}: {done.backup_id} from {done.repository}{head}: {found}"
     hint = next((check.reason for check in wrong if check.reason), "")
     tell(
         session,

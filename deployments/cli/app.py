@@ -22,6 +22,7 @@ from deployments.cli import (
     backup,
     backups,
     deploy,
+    evidence,
     housekeeping,
     keys,
     locate,
@@ -52,6 +53,7 @@ app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")
 app.add_typer(wal.app, name="wal")
+app.add_typer(evidence.app, name="evidence")
 app.command("deploy")(deploy.command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from pra.keys import (
     make_keys,
     rotate_keys,
 )
+from pra.procedures.key_change import KeyRecord, record_keys
 from pra.settings import Settings
 from pra.timing import utc_now
 
@@ -29,7 +31,7 @@ def make(context: typer.Context, json: JsonOption = False) -> None:
     """Write a new age identity and a new signing key below the state directory."""
     session = start(context, json=json)
     report = make_keys(session.settings.state_dir / "keys", alg=session.settings.signing.alg)
-    _show(session.out, report)
+    _show(session.out, report, record_keys(session.settings, report))
 
 
 @app.command()
@@ -37,7 +39,7 @@ def rotate(context: typer.Context, json: JsonOption = False) -> None:
     """Replace both keys; what the old ones encrypted or signed stays readable."""
     session = start(context, json=json)
     report = rotate_keys(session.settings.state_dir / "keys")
-    _show(session.out, report)
+    _show(session.out, report, record_keys(session.settings, report))
 
 
 @app.command()
@@ -71,13 +73,17 @@ def _access(settings: Settings, names: set[str]) -> list[RepositoryAccess]:
     ]
 
 
-def _show(out: Output, report: KeyReport) -> None:
+def _show(out: Output, report: KeyReport, records: Sequence[KeyRecord]) -> None:
     _ = out.translate
     document = {
         "recipient": report.recipient,
         "signing_public_key": report.signing_public_key,
         "identity_file": str(report.identity_file),
         "key_id": report.key_id,
+        "evidence": [
+            {"target": each.target, "key": each.key or None, "reason": each.reason or None}
+            for each in records
+        ],
     }
     if out.result("pra/key/1", document):
         return
@@ -92,4 +98,9 @@ def _show(out: Output, report: KeyReport) -> None:
                 keys=escape(f'["{report.signing_public_key}"]')
             )
         )
+    for each in records:
+        if each.key:
+            out.text(_("Recorded as {evidence}.").format(evidence=escape(each.key)))
+        else:
+            out.text(_("Not recorded as evidence: {reason}.").format(reason=escape(each.reason)))
     out.text(_("Print the recovery sheet now, and keep it off this site: pra key sheet"))

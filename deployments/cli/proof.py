@@ -30,6 +30,7 @@ def proof_json(done: VerifyReport) -> dict[str, Any]:
         "phases": phases_json(done.phases),
         "recovery": done.recovery.as_json() if done.recovery else None,
         "evidence": done.evidence or None,
+        "evidence_head": done.head.as_json() if done.head is not None else None,
     }
 
 
@@ -61,6 +62,8 @@ def show_proof(out: Output, done: VerifyReport) -> None:
             out.text(f"  {escape(check.name)}: {escape(detail)}")
     if done.evidence:
         out.text(_("Recorded as {evidence}.").format(evidence=escape(done.evidence)))
+    if done.head is not None:
+        out.text(_("Evidence head: {head}").format(head=done.head.short))
 
 
 def _objective(objective: Objective, _: Translate) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pra.catalog import GcReport
 from pra.errors import BusyError, PraError, StorageError
+from pra.evidence_body import common
 from pra.layout import manifest_key
 from pra.leases import Lease, hold, live
 from pra.listing import BackupEntry, retention_facts, unread
@@ -147,7 +148,7 @@ def expire(context: Context, repository: str, *, dry_run: bool = False) -> Expir
             _remove_wal(context, repository, wal, swept, lease)
     finally:
         if removed or swept.removed:
-            context.evidence.append("expiry", _record(repository, removed, swept.removed))
+            context.evidence.append("expiry", _record(context, repository, removed, swept.removed))
     return ExpiryReport(
         repository,
         decided,
@@ -183,8 +184,9 @@ def _remove_wal(
             swept.removed.append(doomed)
 
 
-def _record(repository: str, removed: list[str], wal: Sequence[Doomed]) -> dict[str, Any]:
-    record: dict[str, Any] = {"repository": repository, "removed": removed, "reason": "retention"}
+def _record(context: Context, repository: str, removed: list[str], wal: Sequence[Doomed]) -> dict[str, Any]:
+    record = common(context.settings, context.target, operator=context.operator)
+    record |= {"repository": repository, "removed": removed, "reason": "retention"}
     if wal:
         size = sum(one.bytes for one in wal)
         record["wal"] = {"objects": len(wal), "bytes": size, "first": wal[0].name, "last": wal[-1].name}
