@@ -193,7 +193,7 @@ def crowded() -> DrillRecord:
     return passed(
         verdict=Verdict.FAIL,
         checks=checks,
-        steps=tuple(Step(f"phase {i}", at(i), 1.0 + i / 1000) for i in range(200)),
+        steps=tuple(Step(f"phase {i}", at(i), (1000 + i) / 1000) for i in range(200)),
         events=(*EVENTS, *(Event(f"event {i}", at(i)) for i in range(200))),
         findings=tuple(f"finding {i}" for i in range(200)),
         facts={f"fact{i}": i for i in range(200)},

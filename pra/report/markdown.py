@@ -43,7 +43,7 @@ def text(plain: str) -> str:
 
     An address stays text too: a report is no place from which to be led away.
     """
-    escaped = _MARKUP.sub(lambda found: f"\\{found[0]}", " ".join(plain.split()))
+    escaped = _MARKUP.sub(lambda found: f"\\{found[0]}", re.sub(r"[ \t\r\n]+", " ", plain).strip())
     unlinked = _LINK.sub(r"\\", escaped)
     return _BLOCK_START.sub(lambda found: f"{found['number'] or ''}\\", unlinked)
 

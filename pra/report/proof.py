@@ -66,14 +66,19 @@ def evidence(record: DrillRecord, stamp: Stamp | None, words: Words) -> tuple[Bl
 
 
 def _flat(facts: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested facts as paths: ``versions.postgresql``, ``sealed_logs.0.name``."""
-    for key, value in facts.items():
-        if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
-            value = {str(i): each for i, each in enumerate(value)}
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
+    """Nested facts as paths in their order: ``sealed_logs.0.name``, ``versions.postgresql``."""
+    for key in sorted(facts):  # as the signed form has them
+        yield from _below(f"{path}{key}", facts[key])
+
+
+def _below(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        yield from _flat(value, f"{path}.")
+    elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        for i, each in enumerate(value):
+            yield from _below(f"{path}.{i}", each)
+    else:
+        yield path, value
 
 
 def _value(value: Any, words: Words) -> Cell:
