@@ -15,10 +15,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from slack_sdk import WebClient
-from slack_sdk.errors import SlackClientError
-from slack_sdk.webhook import WebhookClient
-
 from pra.errors import PraError
 from pra.messages import Translate, mark, translator
 from pra.redact import redact
@@ -126,6 +122,8 @@ def _channels(alerts: Alerts) -> list[tuple[str, Deliver]]:
 
 
 def _post_message(alerts: Alerts, text: str, blocks: list[dict[str, Any]]) -> None:
+    from slack_sdk import WebClient  # half a second, which no command without an alert should cost
+
     assert alerts.slack_token is not None
     if not alerts.slack_channel:
         raise PraError("no channel is configured", hint="Set alerts.slack_channel in pra.toml.")
@@ -137,6 +135,8 @@ def _post_message(alerts: Alerts, text: str, blocks: list[dict[str, Any]]) -> No
 
 
 def _post_webhook(alerts: Alerts, text: str, blocks: list[dict[str, Any]]) -> None:
+    from slack_sdk.webhook import WebhookClient
+
     assert alerts.slack_webhook is not None
     client = WebhookClient(alerts.slack_webhook.get_secret_value(), timeout=_CALL_SECONDS)
     answer = client.send(text=text, blocks=blocks)
@@ -160,18 +160,21 @@ def _within_limit(deliver: Callable[[], None]) -> str:
             outcome[0] = str(error)
         except urllib.error.URLError as error:
             outcome[0] = f"cannot be reached: {error.reason}"
-        except SlackClientError as error:
-            answer = getattr(error, "response", None)
-            code = answer.get("error") if answer is not None and hasattr(answer, "get") else None
-            outcome[0] = f"refused: {code}" if code else type(error).__name__
         except Exception as error:
             # Reported by the caller; an alert that cannot be sent must not end what it is about.
-            outcome[0] = type(error).__name__
+            outcome[0] = _refusal(error) or type(error).__name__
 
     thread = threading.Thread(target=run, name="alert", daemon=True)
     thread.start()
     thread.join(_CHANNEL_SECONDS)
     return outcome[0]
+
+
+def _refusal(error: Exception) -> str:
+    """Slack's own word for why it refused; empty where the error holds none."""
+    answer = getattr(error, "response", None)
+    code = answer.get("error") if answer is not None and hasattr(answer, "get") else None
+    return f"refused: {code}" if code else ""
 
 
 def _secrets(alerts: Alerts) -> list[str]:
