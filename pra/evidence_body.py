@@ -85,15 +85,13 @@ def configuration_sha256(settings: Settings, target: Target) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it. A secret is gone, not masked: whether there is one is nobody's business either."""
+    """As JSON has it. A secret is as if there were none: whether there is one is nobody's business either."""
+    if isinstance(value, SecretStr):
+        return None
     if isinstance(value, BaseModel):
         return _plain({name: getattr(value, name) for name in type(value).model_fields})
     if isinstance(value, Mapping):
-        return {
-            str(name): _plain(each)
-            for name, each in value.items()
-            if name not in _UNIMPORTANT and not isinstance(each, SecretStr)
-        }
+        return {str(name): _plain(each) for name, each in value.items() if name not in _UNIMPORTANT}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, timedelta):

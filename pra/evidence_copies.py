@@ -47,13 +47,13 @@ def from_folder(folder: Path) -> Copies:
     Raises:
         UsageError: It is no folder, cannot be read, or holds no record.
     """
-    op = "read evidence"
+    op, hint = "read evidence", "Copy the files of TARGET/evidence/ there, such as 0000000001.json."
     records: dict[int, bytes] = {}
     unread: dict[int, str] = {}
     try:
         paths = {path.name: path for path in folder.iterdir() if path.suffix == ".json"}
     except OSError as error:
-        raise UsageError(f"cannot read the folder {folder}: {error.strerror}", op=op) from error
+        raise UsageError(f"cannot read the folder {folder}: {error.strerror}", op=op, hint=hint) from error
     keys, strange = _sorted_out(paths)
     for sequence, name in keys.items():
         try:
@@ -62,7 +62,6 @@ def from_folder(folder: Path) -> Copies:
         except OSError as error:
             unread[sequence] = error.strerror or type(error).__name__
     if not keys:
-        hint = "Copy the files of TARGET/evidence/ there, such as 0000000001.json."
         raise UsageError(f"no record of evidence in {folder}", op=op, hint=hint)
     return Copies(folder.name or str(folder), records, unread, strange)
 

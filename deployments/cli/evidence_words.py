@@ -123,7 +123,8 @@ def _facts(record: EvidenceRecord, _: Translate) -> Iterator[tuple[str, str]]:
 
 
 def _objective(name: str, found: Mapping[str, Any], _: Translate) -> list[str]:
-    kept = {True: f"[green]{_('yes')}[/]", False: f"[red]{_('no')}[/]"}.get(found.get("met"), "?")
+    met = found.get("met")
+    kept = (f"[green]{_('yes')}[/]" if met else f"[red]{_('no')}[/]") if isinstance(met, bool) else "?"
     return [name, _time(found.get("actual_milliseconds")), _time(found.get("target_milliseconds")), kept]
 
 

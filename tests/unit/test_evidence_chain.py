@@ -92,7 +92,8 @@ def drop_the_middle(record: Record) -> None:
 
 
 def drop_two_of_the_middle(record: Record) -> None:
-    record.path(3).unlink(), record.path(4).unlink()
+    for number in (3, 4):
+        record.path(number).unlink()
 
 
 def drop_the_middle_and_renumber(record: Record) -> None:
@@ -103,7 +104,8 @@ def drop_the_middle_and_renumber(record: Record) -> None:
 
 def drop_the_tail(record: Record) -> None:
     record.know()
-    record.path(5).unlink(), record.path(6).unlink()
+    for number in (5, 6):
+        record.path(number).unlink()
 
 
 def drop_the_tail_that_a_manifest_knows(record: Record) -> None:
