@@ -30,16 +30,19 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run as this_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.urls import url_for
 
 from pra.errors import PraError
 from pra.messages import translator
 from pra.model import PublishResult, Status, Verdict
 from pra.procedures.backup import BackupReport, Outcome
+from pra.procedures.drill import DrillReport
 from pra.procedures.judging import VerifyReport
+from pra.report import markdown
+from pra.report.stamp import Stamp
 from pra.settings import load_settings
-from pra.timing import utc_now
+from pra.timing import Phase, utc_now
 from pra.watch import alerts
 from tasks import pages
 from tasks.work import Work
@@ -150,7 +153,53 @@ def show_proofs(target: str, reports: Sequence[VerifyReport]) -> None:
         )
 
 
+@contextmanager
+def drill_shown(target: str) -> Iterator[list[DrillReport]]:
+    """Show what the body appends, once it is left: the report as ``drill-<target>``, its times as a table."""
+    done: list[DrillReport] = []
+    try:
+        yield done
+    finally:
+        for report in done:
+            _show_drill(target, report)
+
+
+def _show_drill(target: str, report: DrillReport) -> None:
+    settings = load_settings()
+    _ = translator(settings.language)
+    record = report.record
+    objective = settings.target(target).rto.total_seconds()
+    phases = tuple(Phase(each.name, each.started_at, each.seconds) for each in record.steps)
+    with _unimportant("the run's artifacts"):
+        create_table_artifact(
+            pages.phase_rows(phases, objective, _),
+            key=f"drill-phases-{target}",
+            description=_("Time of each step, and its share of the RTO"),
+        )
+        create_markdown_artifact(
+            markdown.render(record, Stamp.of(report.evidence), (), settings.language),
+            key=f"drill-{target}",
+            description=_drill_sentence(report),
+        )
+
+
+def _drill_sentence(report: DrillReport) -> str:
+    record = report.record
+    wrong = [c for c in record.checks if c.status in (Status.FAILED, Status.SKIPPED)]
+    told = ", ".join(f"{c.name} {c.status} ({c.reason or c.observed})" for c in wrong)
+    head = f"{record.verdict}: {record.scenario} (evidence {report.evidence.head.short})"
+    return f"{head}: {told}" if told else head
+
+
 # --- verdict and colour
+
+
+def drill_ended(report: DrillReport) -> Ended:
+    """The drill's verdict; an abort is neither green nor a failure of what was rehearsed."""
+    message = _drill_sentence(report)
+    if isinstance(report.verdict, Verdict):
+        return _ended(report.verdict, message)
+    return Cancelled(name="Aborted", message=message)
 
 
 def backup_refused(outcome: Outcome) -> Ended:

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 from deployments.cli.session import Session
 from deployments.cli.signals import Stopped
+from pra.drill.record import DrillRecord
 from pra.errors import BusyError, Interrupted, PraError, UsageError
+from pra.evidence_record import Head
 from pra.model import Status, Verdict
 from pra.procedures.backup import BackupReport
 from pra.procedures.judging import VerifyReport
@@ -71,3 +73,16 @@ def tell_proof(session: Session, what: str, done: VerifyReport) -> None:
         PraError(message, op="check", hint=hint),
         critical=done.verdict is Verdict.FAIL,
     )
+
+
+def tell_drill(session: Session, record: DrillRecord, head: Head) -> None:
+    """Alert when a drill or failover did not pass. One that a person aborted is no news."""
+    if record.verdict in (Verdict.PASS, "aborted"):
+        return
+    wrong = [check for check in record.checks if check.status in (Status.FAILED, Status.SKIPPED)]
+    found = ", ".join(f"{check.name} {check.status}: {check.reason or check.observed}" for check in wrong)
+    message = f"{record.verdict}: {record.scenario or record.kind} (evidence {head.short}): {found}"
+    error = PraError(
+        message, op=record.kind, hint=next((check.reason for check in wrong if check.reason), "")
+    )
+    tell(session, record.kind, record.target, error, critical=record.verdict is not Verdict.PARTIAL)

@@ -22,6 +22,7 @@ from deployments.cli import (
     backup,
     backups,
     deploy,
+    drill,
     evidence,
     housekeeping,
     keys,
@@ -48,6 +49,7 @@ app.command("backups")(backups.command)
 app.command("windows")(windows.command)
 app.command("verify")(verify.command)
 app.command("restore")(restore.command)
+app.command("drill")(drill.command)
 app.command("locate")(locate.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)

@@ -114,7 +114,7 @@ def run(
         this = undertaking.recovery
         fetch(this)
         with open_server(this):
-            _recover(this, wishes)
+            recover(this, wishes)
             came_back = this.last_commit or planned.plan.manifest.taken_at
             session.rpo_seconds = rpo_seconds(disaster, came_back)
             session.database = describe(this, sandboxed=False)
@@ -129,7 +129,7 @@ def run(
         return Restored(report, this.last_commit, this.reached, notes)
 
 
-def _recover(this: Recovery, wishes: Wishes) -> None:
+def recover(this: Recovery, wishes: Wishes) -> None:
     """Up to the target and out of recovery; the RTO clock stops when the server takes writes."""
     session = this.session
     if wishes.proof:
