@@ -75,6 +75,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One drill in the trend; ``seconds`` until the service was back, None where that is not known."""
+
+    label: str
+    seconds: float | None
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class History:
+    """The trend as a picture. A table beside it says the same.
+
+    Attributes:
+        target: The RTO as it is said.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    target: str
+    target_seconds: float | None
+    kind: Literal["history"] = "history"
+
+
+@dataclass(frozen=True)
 class Folded:
     """What few will want to read, behind its title."""
 
@@ -83,7 +107,7 @@ class Folded:
     kind: Literal["folded"] = "folded"
 
 
-Block = Table | Pairs | Items | Sentence | Heading | Command | Picture | Folded
+Block = Table | Pairs | Items | Sentence | Heading | Command | Picture | History | Folded
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pra.drill.record import DrillRecord
 from pra.report.content import report_of
-from pra.report.picture import NARROW, WIDE, draw
+from pra.report.history import draw_history
+from pra.report.picture import draw
 from pra.report.stamp import Stamp
+from pra.report.svg import NARROW, WIDE
 from pra.report.words import Words
 
 
@@ -28,8 +30,9 @@ def render(record: DrillRecord, stamp: Stamp | None, earlier: Sequence[DrillReco
     # Two sizes of one picture: scaled to a phone, the wide one's letters could not be read.
     return _template().render(
         report=report,
-        wide=lambda chart: draw(chart, words, WIDE),
-        narrow=lambda chart: draw(chart, words, NARROW),
+        sizes=(("wide", WIDE), ("narrow", NARROW)),
+        draw=lambda chart, width: draw(chart, words, width),
+        draw_history=draw_history,
     )
 
 

@@ -12,6 +12,7 @@ from pra.report.blocks import (
     Command,
     Folded,
     Heading,
+    History,
     Items,
     Pairs,
     Picture,
@@ -70,6 +71,8 @@ def _block(block: Block) -> Iterator[str]:
             yield f"```sh\n{block.text}\n```"
         case Picture():
             yield _phases(block)
+        case History():
+            pass  # the table beside it says the same
         case Folded():
             yield f"### {text(block.title)}"
             yield from _block(block.block)

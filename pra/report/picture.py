@@ -1,8 +1,4 @@
-"""The timeline as SVG: phases as bars, events as marks, waiting hatched. No script, no font, nothing fetched.
-
-Colours are given as attributes, so that the picture stands alone; the page's style sheet overrides them by
-class for dark screens and for print.
-"""
+"""The timeline as SVG: phases as bars, events as marks, waiting for people hatched."""
 
 from __future__ import annotations
 
@@ -11,16 +7,29 @@ from dataclasses import dataclass
 from html import escape
 
 from pra.report.chart import DISASTER, SERVICE, Bar, Chart, Mark
+from pra.report.svg import (
+    AWAY,
+    BAD,
+    EDGE,
+    FAINT,
+    GOOD,
+    INK,
+    LETTER,
+    LINE,
+    WAIT,
+    WIDE,
+    WORK,
+    line,
+    opening,
+    shortened,
+    text,
+)
 from pra.report.words import Words
 
-WIDE, NARROW = 860, 340
-_EDGE = 10
-_ROW, _BAR, _LANE, _LETTER = 38, 14, 18, 7.0
+_ROW, _BAR, _LANE = 38, 14, 18
 _AXIS = 42
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-_INK, _FAINT, _LINE = "#1b2430", "#5b6675", "#c9d0d9"
-_WORK, _WAIT, _AWAY = "#2f6db5", "#b7791f", "#fbe4e2"
-_MARKS = {DISASTER: ("lost", "#b3261e"), SERVICE: ("back", "#1d7a3e"), "proven": ("back", "#1d7a3e")}
+_MARKS = {DISASTER: ("lost", BAD), SERVICE: ("back", GOOD), "proven": ("back", GOOD)}
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,10 @@ class Scale:
 
     @property
     def right(self) -> float:
-        return self.width - _EDGE
+        return self.width - EDGE
 
     def x(self, at: float) -> float:
-        return _EDGE + self.chart.share(at) * (self.width - 2 * _EDGE)
+        return EDGE + self.chart.share(at) * (self.width - 2 * EDGE)
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,9 @@ def draw(chart: Chart, words: Words, width: int = WIDE) -> str:
     legend, height = _legend(chart, words, width, bottom + _AXIS + 14)
     hatch = f"hatch-{width}"
     parts = [
-        f'<svg class="timeline" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" '
-        f'role="img" font-family="system-ui, sans-serif" font-size="12">',
-        f"<title>{escape(words._('The timeline'))}</title>",
+        opening("timeline", width, height, words._("The timeline")),
         f'<defs><pattern id="{hatch}" width="6" height="6" patternUnits="userSpaceOnUse" '
-        f'patternTransform="rotate(45)"><rect width="2.5" height="6" class="wait" fill="{_WAIT}"/>'
+        f'patternTransform="rotate(45)"><rect width="2.5" height="6" class="wait" fill="{WAIT}"/>'
         "</pattern></defs>",
         *_away(chart, scale, bottom),
         *_axis(chart, scale, words, top, bottom),
@@ -90,9 +97,9 @@ def _axis(chart: Chart, scale: Scale, words: Words, top: float, bottom: float) -
     unit = 1 if step < 60 else 60 if step < 3600 else 3600
     for at in moments:
         x = scale.x(at)
-        yield _line(x, top - 4, x, bottom, "grid", _LINE)
-        yield _text(x, bottom + 16, words.number(round(at / unit, 3)), _centred(x, scale), "faint", _FAINT)
-    yield _line(_EDGE, bottom, scale.right, bottom, "axis", _FAINT)
+        yield line(x, top - 4, x, bottom, "grid", LINE)
+        yield text(x, bottom + 16, words.number(round(at / unit, 3)), _centred(x, scale), "faint", FAINT)
+    yield line(EDGE, bottom, scale.right, bottom, "axis", FAINT)
     titles = {
         (1, True): _("seconds since the disaster"),
         (60, True): _("minutes since the disaster"),
@@ -102,11 +109,11 @@ def _axis(chart: Chart, scale: Scale, words: Words, top: float, bottom: float) -
         (3600, False): _("hours since the beginning"),
     }
     title = titles[unit, chart.from_disaster]
-    yield _text(scale.right, bottom + 34, title, "end", "faint", _FAINT)
+    yield text(scale.right, bottom + 34, title, "end", "faint", FAINT)
 
 
 def _centred(x: float, scale: Scale) -> str:
-    return "start" if x < _EDGE + 12 else "end" if x > scale.right - 12 else "middle"
+    return "start" if x < EDGE + 12 else "end" if x > scale.right - 12 else "middle"
 
 
 def _away(chart: Chart, scale: Scale, bottom: float) -> Iterator[str]:
@@ -114,7 +121,7 @@ def _away(chart: Chart, scale: Scale, bottom: float) -> Iterator[str]:
         begin, end = scale.x(chart.away[0]), scale.x(chart.away[1])
         yield (
             f'<rect class="away" x="{begin:.1f}" y="0" width="{end - begin:.1f}" height="{bottom:.1f}" '
-            f'fill="{_AWAY}"/>'
+            f'fill="{AWAY}"/>'
         )
 
 
@@ -125,10 +132,10 @@ def _bar(bar: Bar, scale: Scale, words: Words, y: float, hatch: str) -> Iterator
     if bar.waiting:
         said += f" · {words._('waiting for a person')}"
     kind = "wait" if bar.waiting else "work"
-    fill, colour = (f"url(#{hatch})", _WAIT) if bar.waiting else (_WORK, _WORK)
+    fill, colour = (f"url(#{hatch})", WAIT) if bar.waiting else (WORK, WORK)
     label = _label(said, x, scale, back=end)
     yield f"<g><title>{escape(said)}</title>"
-    yield _text(label.x, y + 14, label.text, label.anchor, "ink", _INK)
+    yield text(label.x, y + 14, label.text, label.anchor, "ink", INK)
     yield (
         f'<rect class="bar {kind}" x="{x:.1f}" y="{y + 19:.1f}" width="{width:.1f}" height="{_BAR}" '
         f'rx="2" fill="{fill}" stroke="{colour}"/></g>'
@@ -139,17 +146,17 @@ def _marks(chart: Chart, scale: Scale, lanes: Sequence[tuple[int, _Label]], bott
     texts = []
     for mark, (lane, label) in zip(chart.marks, lanes, strict=True):
         x, y = scale.x(mark.at), lane * _LANE + 4
-        kind, colour = _MARKS.get(mark.name, ("other", _FAINT))
-        yield _line(x, y, x, bottom, f"mark {kind}", colour, dashed=True)
+        kind, colour = _MARKS.get(mark.name, ("other", FAINT))
+        yield line(x, y, x, bottom, f"mark {kind}", colour, dashed=True)
         yield f'<circle class="mark {kind}" cx="{x:.1f}" cy="{bottom:.1f}" r="4" fill="{colour}"/>'
-        texts.append(_text(label.x, y + 10, label.text, label.anchor, f"event {kind}", colour))
+        texts.append(text(label.x, y + 10, label.text, label.anchor, f"event {kind}", colour))
     yield from texts  # over every line
 
 
 def _mark_label(mark: Mark, scale: Scale, words: Words) -> _Label:
-    text = words.name(mark.name) + (f" {words.elapsed(mark.at)}" if mark.at else "")
+    said = words.name(mark.name) + (f" {words.elapsed(mark.at)}" if mark.at else "")
     x = scale.x(mark.at)
-    return _label(text, x + 4, scale, back=x - 4)
+    return _label(said, x + 4, scale, back=x - 4)
 
 
 def _lanes(labels: Sequence[_Label]) -> list[tuple[int, _Label]]:
@@ -170,49 +177,33 @@ def _lanes(labels: Sequence[_Label]) -> list[tuple[int, _Label]]:
     return placed
 
 
-def _label(text: str, x: float, scale: Scale, *, back: float) -> _Label:
-    room = int((scale.right - _EDGE) / _LETTER)
-    shown = text if len(text) <= room else f"{text[: room - 1]}…"
-    length = len(shown) * _LETTER
+def _label(said: str, x: float, scale: Scale, *, back: float) -> _Label:
+    shown = shortened(said, scale.width)
+    length = len(shown) * LETTER
     if x + length <= scale.right:
         return _Label(shown, x, "start", x, x + length)
-    end = min(max(back, _EDGE + length), scale.right)
+    end = min(max(back, EDGE + length), scale.right)
     return _Label(shown, end, "end", end - length, end)
 
 
 def _legend(chart: Chart, words: Words, width: int, y: float) -> tuple[list[str], float]:
     """What the signs mean, and the height of the whole picture."""
     _ = words._
-    entries = [("work", _WORK, _("phase"))]
+    entries = [("work", WORK, _("phase"))]
     if any(bar.waiting for bar in chart.bars):
         entries.append(("wait", f"url(#hatch-{width})", _("waiting for a person")))
     if chart.away:
-        entries.append(("away", _AWAY, _("until the service was back")))
-    parts, x = [], float(_EDGE)
-    for kind, fill, text in entries:
-        length = 20 + len(text) * _LETTER + 16
-        if x > _EDGE and x + length > width:
-            x, y = float(_EDGE), y + 20
-        outline = _WAIT if kind == "wait" else _LINE
+        entries.append(("away", AWAY, _("until the service was back")))
+    parts, x = [], float(EDGE)
+    for kind, fill, said in entries:
+        length = 20 + len(said) * LETTER + 16
+        if x > EDGE and x + length > width:
+            x, y = float(EDGE), y + 20
+        outline = WAIT if kind == "wait" else LINE
         parts.append(
             f'<rect class="{"bar " if kind != "away" else "key "}{kind}" x="{x:.1f}" y="{y - 10:.1f}" '
             f'width="14" height="12" fill="{fill}" stroke="{outline}"/>'
         )
-        parts.append(_text(x + 20, y, text, "start", "faint", _FAINT))
+        parts.append(text(x + 20, y, said, "start", "faint", FAINT))
         x += length
     return parts, y + 10
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str, colour: str, *, dashed: bool = False) -> str:
-    dash = ' stroke-dasharray="4 3"' if dashed else ""
-    return (
-        f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-        f'stroke="{colour}"{dash}/>'
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str, kind: str, colour: str) -> str:
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
-        f"{escape(text)}</text>"
-    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pra.drill.record import DrillRecord
 from pra.model import Verdict
-from pra.report.blocks import Block, Cell, Pairs, Picture, Sentence, Table, Tone
+from pra.report.blocks import Block, Cell, Entry, History, Pairs, Picture, Sentence, Table, Tone
 from pra.report.chart import chart_of, waited
 from pra.report.headline import tone_of, verdict_word
 from pra.report.words import Words
@@ -131,7 +131,27 @@ def trend(record: DrillRecord, earlier: Sequence[DrillRecord], words: Words) -> 
     table = Table(columns, tuple(lines))
     if not before:
         return (Sentence(_("None came before: this is the first.")), table)
-    return (table, *_compared(record, before[0], words))
+    return (*_history((record, *before), words), *_compared(record, before[0], words), table)
+
+
+def _history(records: Sequence[DrillRecord], words: Words) -> tuple[Block, ...]:
+    _ = words._
+    rto = records[0].rto
+    entries = tuple(
+        Entry(
+            f"{words.day(each.started_at)} · {verdict_word(each.verdict, words)} · "
+            f"{words.duration(each.service_seconds)}",
+            each.service_seconds,
+            tone_of(each.verdict),
+        )
+        for each in records
+    )
+    said = words.duration(rto.target_seconds if rto else None)
+    title = _("Until the service was back, the newest on top; target: {target}.").format(target=said)
+    picture = History(
+        title, entries, _("target {target}").format(target=said), rto.target_seconds if rto else None
+    )
+    return (Sentence(title), picture)
 
 
 def _past(record: DrillRecord, when: str, words: Words) -> tuple[Cell, ...]:

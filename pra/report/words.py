@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from babel.dates import format_datetime, format_time
+from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import format_decimal, format_percent, get_decimal_symbol
 from babel.units import format_unit
 
@@ -102,6 +102,9 @@ class Words:
 
     def moment(self, at: datetime) -> str:
         return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.locale)} UTC"
+
+    def day(self, at: datetime) -> str:
+        return str(format_date(at.astimezone(UTC), "medium", locale=self.locale))
 
     def clock(self, at: datetime) -> str:
         """The time of day alone, UTC."""

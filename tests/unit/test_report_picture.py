@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pra.drill.record import DrillRecord, Event, Step
+from pra.report.blocks import Entry, History
 from pra.report.chart import Chart, block_bar, chart_of
-from pra.report.picture import NARROW, WIDE, draw, ticks
+from pra.report.history import draw_history
+from pra.report.picture import draw, ticks
+from pra.report.svg import NARROW, WIDE
 from pra.report.words import Words
 from tests.fix_report import EVENTS, RECORDS, STEPS, at, crowded, failover, interrupted, passed
 
@@ -127,3 +130,24 @@ def test_a_bar_of_characters_is_never_empty_nor_too_long() -> None:
         line = block_bar(found, bar)
         assert len(line) == 24
         assert "█" in line
+
+
+def history(target: float | None) -> str:
+    entries = (Entry("now", 100.0, "good"), Entry("then", 50.0, "bad"), Entry("before", None, "unsure"))
+    return draw_history(History("t", entries, "target", target), WIDE)
+
+
+def test_the_trend_has_bars_as_long_as_their_drills_and_none_for_the_unknown() -> None:
+    found = re.findall(r'<rect class="bar (\w+)" x="10" y="[\d.]+" width="([\d.]+)"', history(None))
+    assert [(tone, float(width)) for tone, width in found] == [
+        ("good", WIDE - 2 * EDGE),
+        ("bad", (WIDE - 2 * EDGE) / 2),
+    ]
+    assert ">before</text>" in history(None)
+
+
+def test_a_near_target_is_a_line_across_the_trend_and_a_far_one_is_not() -> None:
+    assert f'x1="{EDGE + (WIDE - 2 * EDGE) / 2:.1f}"' in history(50)
+    assert f'x1="{WIDE - EDGE:.1f}"' in history(200)
+    assert "<line" not in history(1800)
+    assert "<line" not in history(None)
