@@ -85,6 +85,9 @@ class Words:
         return self.unknown if value is None else str(format_decimal(value, locale=self.locale))
 
     def share(self, value: float) -> str:
+        """Whole per cent; what is little is never said to be nothing."""
+        if 0 < value < 0.01:
+            return f"<{format_percent(0.01, locale=self.locale)}"
         return str(format_percent(value, locale=self.locale))
 
     def duration(self, seconds: float | None) -> str:

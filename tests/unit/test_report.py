@@ -115,6 +115,17 @@ def test_a_duration_is_said_as_its_language_does(seconds: float | None, english:
     assert Words("fr").duration(seconds) == french
 
 
+def test_a_little_is_not_nothing() -> None:
+    words = Words("en")
+    assert [words.share(value) for value in (0, 0.0003, 0.01, 0.5, 3.69)] == [
+        "0%",
+        "<1%",
+        "1%",
+        "50%",
+        "369%",
+    ]
+
+
 def test_checks_that_all_passed_are_green_whatever_was_ruled_out() -> None:
     page = html.render(passed(checks=CHECKS), STAMP, (), "en")
     assert '<p class="good">0 failed, 0 skipped, 4 passed, 1 not applicable.</p>' in page
