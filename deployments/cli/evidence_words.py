@@ -15,6 +15,8 @@ from pra.messages import Translate
 from pra.procedures.evidence_audit import Audit
 from pra.timing import format_duration, to_iso
 
+_ORDER = {"failed": 0, "skipped": 1, "passed": 2, "not_applicable": 3}
+
 
 def item(record: EvidenceRecord) -> dict[str, Any]:
     """One line of the list, as JSON. What is unknown because the record cannot be believed is null."""
@@ -82,6 +84,9 @@ def show_record(out: Output, record: EvidenceRecord) -> None:
         out.text(f"[red]{escape(record.problem)}[/]")
     for name, value in _facts(record, _):
         out.text(f"  {name}: {escape(value)}")
+    for name, lines in ((_("Findings"), body.get("findings")), (_("Deviations"), body.get("deviations"))):
+        if lines:
+            out.text("\n".join([f"  {name}:", *(f"    - {escape(str(line))}" for line in lines)]))
     objectives = [
         _objective(name, body[name.lower()], _) for name in ("RTO", "RPO") if body.get(name.lower())
     ]
@@ -90,7 +95,8 @@ def show_record(out: Output, record: EvidenceRecord) -> None:
     phases = [_phase(phase) for phase in body.get("phases", ())]
     if phases:
         out.table([_("Phase"), "UTC", _("Time")], phases)
-    checks = [_check(check) for check in body.get("checks", ())]
+    found = sorted(body.get("checks", ()), key=lambda check: _ORDER.get(str(check.get("status")), 0))
+    checks = [_check(check) for check in found]
     if checks:
         out.table([_("Check"), _("State"), _("Observed"), _("Why")], checks)
 
@@ -112,14 +118,25 @@ def _facts(record: EvidenceRecord, _: Translate) -> Iterator[tuple[str, str]]:
         yield _("Size"), size(backup["bytes"])
     if backup and isinstance(backup.get("age_milliseconds"), int):
         yield _("Age"), format_duration(backup["age_milliseconds"] / 1000)
-    for name, lines in ((_("Deviations"), body.get("deviations")), (_("Findings"), body.get("findings"))):
-        if lines:
-            yield name, "; ".join(str(line) for line in lines)
+    if beside := _beside(body.get("comparison")):
+        yield _("Beside the ones before"), beside
     if record.key_id:
         yield _("Signed by"), record.key_id
     if record.sha256:
         yield "SHA-256", record.sha256
         yield _("Follows"), record.previous_sha256[:SHOWN] or "?"
+
+
+def _beside(comparison: object) -> str:
+    """``RTO × 1.02, proof × 0.97 (2, 1)``: this one's time over the median, and the records that is of."""
+    if not isinstance(comparison, dict):
+        return ""
+    ratios = (
+        (name, (comparison.get(f"{name.lower()}_milliseconds") or {}).get("ratio"))
+        for name in ("RTO", "proof")
+    )
+    said = ", ".join(f"{name} × {ratio:.2f}" for name, ratio in ratios if isinstance(ratio, int | float))
+    return f"{said} ({', '.join(map(str, comparison.get('records', ())))})" if said else ""
 
 
 def _objective(name: str, found: Mapping[str, Any], _: Translate) -> list[str]:

@@ -38,6 +38,7 @@ PROOF = {
     "rto": {"target_milliseconds": 1_800_000, "actual_milliseconds": 8000, "met": True, "how": "…"},
     "phases": [{"name": "fetch", "started_at": "2026-11-22T07:10:01.000000Z", "milliseconds": 900}],
     "checks": [CHECK],
+    "comparison": {"records": [7, 4], "rto_milliseconds": {"median": 8000, "ratio": 1.0}},
     "deviations": ["content not_applicable: no suite"],
 }
 
@@ -121,7 +122,8 @@ def test_a_record_that_cannot_be_believed_is_listed_with_the_reason(home: Home) 
 def test_one_record_is_shown_whole(home: Home) -> None:
     shown = home.pra("show", "1")
     for words in (
-        "1 verification PASS", "By: someone@here", f"Backup: {BACKUP_ID}", "Signature of the manifest: valid",
+        "1 verification PASS", "Beside the ones before: RTO × 1.00 (7, 4)", "By: someone@here", f"Backup: {BACKUP_ID}",
+        "Signature of the manifest: valid",
         "5.2 MB", "1 min 01 s", "content not_applicable: no suite", "8.00 s", "30 min 00 s", "07:10:01",
         "0.90 s",
     ):  # fmt: skip

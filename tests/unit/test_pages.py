@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from pra.evidence_record import Head
 from pra.messages import translator
 from pra.model import CheckResult, PublishResult, Status, Verdict
 from pra.procedures.backup import BackupReport
@@ -43,6 +45,12 @@ def test_what_is_wrong_stands_above_the_tables() -> None:
     assert tables.index("| fingerprint | **failed** |") < tables.index("| rto | passed |")
     assert "| RPO | 1 h 06 min | 1 h 00 min | **no** |" in page
     assert "| other | ? | 1.00 s | ? |" in page
+
+
+def test_the_head_of_the_evidence_is_shown_as_it_is_typed() -> None:
+    shown = replace(proof(CheckResult("rto", Status.PASSED)), head=Head(12, "0123456789abcdef" * 4))
+    assert "Evidence head: `12:0123456789abcdef`" in proof_page([shown], translator("en"))
+    assert "Evidence head" not in proof_page([proof(CheckResult("rto", Status.PASSED))], translator("en"))
 
 
 def test_a_name_cannot_break_the_table_or_become_markup() -> None:
