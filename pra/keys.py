@@ -35,9 +35,11 @@ __all__ = [
     "RepositoryAccess",
     "Signer",
     "key_sheet",
+    "load_approver_key",
     "load_identities",
     "load_keyring",
     "load_signer",
+    "make_approver_key",
     "make_keys",
     "rotate_keys",
 ]
@@ -115,6 +117,42 @@ def rotate_keys(directory: Path, *, clock: Clock = utc_now) -> KeyReport:
     replaces = _read_retired(record).text()
     _replace_private(signing_file, _signing_text(signer, now))
     return KeyReport(str(identity.to_public()), identity_file, signer.public_key, signer.key_id, replaces)
+
+
+def make_approver_key(path: Path, *, clock: Clock = utc_now) -> Signer:
+    """Write the key of a person who approves failovers: Ed25519, 0600, never where a key lies already.
+
+    Raises:
+        UsageError: One is there, or the folder cannot be used.
+    """
+    if path.exists():
+        raise UsageError(
+            f"a key exists already: {path}", op="make approver key", hint="Name another --key-file."
+        )
+    if not path.parent.is_dir():
+        _private_directory(path.parent)
+    signer = Signer.generate("ed25519")
+    try:
+        _write_private(path, _signing_text(signer, clock()))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", op="make approver key", hint="Name another --key-file."
+        ) from None
+    return signer
+
+
+def load_approver_key(path: Path) -> Signer:
+    """Raises SettingsError when it is not there, readable by others, or no Ed25519 key."""
+    if not path.exists():
+        raise SettingsError(
+            f"no approver's key at {path}",
+            op="load approver key",
+            hint="Make one with: pra key approver, or name it with --key-file.",
+        )
+    signer = _read_signer(path)
+    if signer.alg != "ed25519":
+        raise SettingsError(f"{path} holds no ed25519 key", op="load approver key")
+    return signer
 
 
 def load_signer(signing: Signing, state_dir: Path) -> Signer:

@@ -17,12 +17,13 @@ from pydantic import Field, ValidationError
 
 from pra.errors import NotFoundError, UsageError
 from pra.model import NAME
+from pra.settings_failover import Failover
+from pra.settings_fields import Frozen
 from pra.settings_model import (
     Alerts,
     Api,
     Encryption,
     Freshness,
-    Frozen,
     PostgresSettings,
     Repository,
     Retention,
@@ -46,6 +47,7 @@ __all__ = [
     "Alerts",
     "Api",
     "Encryption",
+    "Failover",
     "Freshness",
     "PostgresSettings",
     "Repository",
@@ -54,6 +56,7 @@ __all__ = [
     "Settings",
     "Signing",
     "Target",
+    "approver_key_file",
     "load_settings",
     "rpo_warning",
     "settings_file",
@@ -178,9 +181,7 @@ def _name_entries(raw: dict[str, Any], configured: Mapping[str, set[str]]) -> No
 
 def _resolve_paths(raw: dict[str, Any], base: Path, env: Mapping[str, str]) -> None:
     """Relative paths count from pra.toml, so that cron and a person in another directory see the same."""
-    home = Path(env.get("HOME") or Path.home())
-    default = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "pra"
-    state = _below(base, raw.get("state_dir") or default)
+    state = _below(base, raw.get("state_dir") or _default_state(env))
     raw["state_dir"] = state
     for section, key, name in (
         ("encryption", "identity_file", "identity.txt"),
@@ -199,6 +200,22 @@ def _resolve_paths(raw: dict[str, Any], base: Path, env: Mapping[str, str]) -> N
                 _below(base, suite) if isinstance(suite, str) and ("/" in suite or "." in suite) else suite
                 for suite in target["suites"]
             ]
+        failover = target.get("failover")
+        if isinstance(failover, dict):
+            for key in ("directory", "service_file"):
+                if isinstance(failover.get(key), str):
+                    failover[key] = _below(base, failover[key])
+
+
+def _default_state(env: Mapping[str, str]) -> Path:
+    home = Path(env.get("HOME") or Path.home())
+    return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "pra"
+
+
+def approver_key_file(env: Mapping[str, str] | None = None) -> Path:
+    """Where an approver's own key lies by default. Needs no ``pra.toml``: approvers often have none."""
+    env = os.environ if env is None else env
+    return Path(env.get("PRA_STATE_DIR") or _default_state(env)).absolute() / "approver.key"
 
 
 def _below(base: Path, value: Any) -> Any:

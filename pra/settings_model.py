@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SecretStr, model_validator
 
-from pra.errors import UsageError
+from pra.settings_failover import Failover
+from pra.settings_fields import Duration, Frozen, Size, dsn_fault, refuse_plain_http, wrong
 from pra.settings_source import variable
-from pra.timing import parse_duration
-
-_TLS = frozenset({"require", "verify-ca", "verify-full"})
-
-
-def _wrong(message: str, hint: str) -> PydanticCustomError:
-    # The texts go through the context: a brace in a message must not be read as a placeholder.
-    return PydanticCustomError("setting", "{message}", {"message": message, "hint": hint})
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    try:
-        return parse_duration(value if isinstance(value, str) else str(value))
-    except UsageError as error:
-        raise _wrong(error.message, error.hint) from None
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?")
-
-
-def _size(value: object) -> object:
-    """``512MiB``, ``32MB``, ``1GB`` or a number of bytes."""
-    if isinstance(value, int):
-        return value
-    match = _SIZE.fullmatch(str(value).strip())
-    if match is None:
-        raise _wrong(f"not a size: {str(value)[:40]!r}", "Write a number and a unit, such as 512MiB or 32MB.")
-    power = " kMGT".index(match[2] or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
-
-
-Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-
-
-class Frozen(BaseModel):
-    # hide_input_in_errors: a mistyped secret must not come back in a traceback.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def dsn_fault(dsn: str, *, allow_plaintext: bool, password_belongs: str) -> tuple[str, str] | None:
-    """What is unsafe about a DSN, and what to do about it; None when nothing is. Never repeats the DSN."""
-    try:
-        parts = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        # libpq's own sentence may quote the string, password included.
-        return "is not a PostgreSQL DSN", "Write postgresql://role@host:5432/database."
-    if parts.get("password") is not None:
-        return "holds a password", f"Take it out; {password_belongs}."
-    hidden = "service" in parts and not (parts.get("host") or parts.get("hostaddr"))
-    addresses = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
-    exposed = hidden or not all(_is_local(address) for address in addresses)
-    if exposed and parts.get("sslmode") not in _TLS and not allow_plaintext:
-        hint = "Add ?sslmode=verify-full (at least require), or set the target's allow_plaintext = true."
-        return "leaves this machine without TLS", hint
-    return None
 
 
 class Freshness(Frozen):
@@ -141,6 +78,7 @@ class Target(Frozen):
     freshness: list[Freshness] = Field(default_factory=list)
     suites: list[Path | str] = Field(default_factory=list)
     api: Api | None = None
+    failover: Failover | None = None
     allow_plaintext: bool = False
 
     @property
@@ -153,7 +91,19 @@ class Target(Frozen):
         where = f"set {variable(('targets', self.name, 'password'))} or use PGPASSFILE"
         fault = dsn_fault(self.dsn, allow_plaintext=self.allow_plaintext, password_belongs=where)
         if fault is not None:
-            raise _wrong(f"dsn {fault[0]}", fault[1])
+            raise wrong(f"dsn {fault[0]}", fault[1])
+        return self
+
+    @model_validator(mode="after")
+    def _failover_is_usable(self) -> Self:
+        if self.failover is None:
+            return self
+        where = f"set {variable(('targets', self.name, 'password'))} or use PGPASSFILE"
+        for key in ("dsn", "standby"):
+            text = getattr(self.failover, key)
+            fault = text and dsn_fault(text, allow_plaintext=self.allow_plaintext, password_belongs=where)
+            if fault:
+                raise wrong(f"failover.{key} {fault[0]}", fault[1])
         return self
 
 
@@ -173,16 +123,16 @@ class Repository(Frozen):
     def _url_is_usable(self) -> Self:
         url = urlsplit(self.url)
         if url.username or url.password:
-            raise _wrong("url holds credentials", "Use access_key_id and the variable for secret_access_key.")
+            raise wrong("url holds credentials", "Use access_key_id and the variable for secret_access_key.")
         if url.scheme == "file":
             if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
-                raise _wrong("url is not an absolute file URL", "Write three slashes: file:///backups.")
+                raise wrong("url is not an absolute file URL", "Write three slashes: file:///backups.")
             if self.endpoint or self.object_lock:
-                raise _wrong("endpoint and object_lock belong to s3 repositories", "Remove them here.")
+                raise wrong("endpoint and object_lock belong to s3 repositories", "Remove them here.")
         elif url.scheme != "s3" or not url.netloc:
-            raise _wrong("url is neither file:///directory nor s3://bucket/prefix", "Write one of the two.")
+            raise wrong("url is neither file:///directory nor s3://bucket/prefix", "Write one of the two.")
         if self.endpoint is not None:
-            _refuse_plain_http("endpoint", self.endpoint, allowed=self.allow_plaintext)
+            refuse_plain_http("endpoint", self.endpoint, allowed=self.allow_plaintext)
         return self
 
 
@@ -198,7 +148,7 @@ class Retention(Frozen):
     @model_validator(mode="after")
     def _keeps_something(self) -> Self:
         if not (self.hourly or self.daily or self.weekly or self.monthly):
-            raise _wrong("every count is zero, no backup would be kept", "Set at least one of them.")
+            raise wrong("every count is zero, no backup would be kept", "Set at least one of them.")
         return self
 
 
@@ -225,7 +175,7 @@ class PostgresSettings(Frozen):
     @model_validator(mode="after")
     def _only_major(self) -> Self:
         if self.bindir and set("{}") & set(self.bindir.replace("{major}", "")):
-            raise _wrong("bindir holds an unknown placeholder", "Only {major} is replaced.")
+            raise wrong("bindir holds an unknown placeholder", "Only {major} is replaced.")
         return self
 
 
@@ -245,25 +195,5 @@ class Alerts(Frozen):
     @model_validator(mode="after")
     def _token_travels_safely(self) -> Self:
         if self.slack_base_url is not None:
-            _refuse_plain_http("slack_base_url", self.slack_base_url, allowed=False)
+            refuse_plain_http("slack_base_url", self.slack_base_url, allowed=False)
         return self
-
-
-def _is_local(address: str) -> bool:
-    """A socket directory, no host at all (libpq's default socket) or a loopback address."""
-    if address in ("", "localhost") or address.startswith(("/", "@")):
-        return True
-    try:
-        return ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _refuse_plain_http(key: str, text: str, *, allowed: bool) -> None:
-    url = urlsplit(text)
-    if url.username or url.password:
-        raise _wrong(f"{key} holds credentials", "Take them out of the address.")
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise _wrong(f"{key} is not an http(s) address", "Write https://host[:port].")
-    if url.scheme == "http" and not allowed and not _is_local(url.hostname):
-        raise _wrong(f"{key} leaves this machine without TLS", "Use https, or set allow_plaintext = true.")

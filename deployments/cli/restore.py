@@ -37,7 +37,7 @@ from pra.proc import Scope
 from pra.procedures.context import Context
 from pra.procedures.destination import Destination
 from pra.settings import Target
-from pra.settings_model import dsn_fault
+from pra.settings_fields import dsn_fault
 
 
 def command(

@@ -9,7 +9,7 @@ one before.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,6 +40,7 @@ class Wanted:
     Attributes:
         repositories: Where to look, the preferred one first.
         proof: Stop at the cut and compare every table.
+        tablespaces: Old location → new folder.
     """
 
     repositories: tuple[str, ...]
@@ -47,6 +48,7 @@ class Wanted:
     backup_id: str | None = None
     disaster_at: datetime | None = None
     proof: bool = True
+    tablespaces: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -137,7 +139,7 @@ def _candidates(context: Context, repository: str, wanted: Wanted) -> list[str |
 def _recover(
     context: Context, planned: Planned, wanted: Wanted, directory: Path, stack: ExitStack
 ) -> BroughtBack:
-    wishes = Wishes(disaster_at=wanted.disaster_at, proof=wanted.proof)
+    wishes = Wishes(wanted.tablespaces, disaster_at=wanted.disaster_at, proof=wanted.proof)
     choice = choice_of(planned, context, planned.plan.repository)
     session = stack.enter_context(open_session(context, choice, kind="restore"))
     undertaking = physical_restore.preflight(session, planned, Destination.parse(str(directory)), wishes)
