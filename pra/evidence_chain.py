@@ -128,7 +128,7 @@ def _missing(here: Copies, copies: Sequence[Copies], heads: Sequence[Head], last
         holders = [c.name for c in copies if (c.records.keys() | c.unread.keys()) & gone]
         if holders:
             place = "at the end: cut off, or not copied yet" if first > newest else "in the middle"
-            yield Problem(first, here.name, f"{what} {place}; {' and '.join(holders)} has it")
+            yield Problem(first, here.name, f"{what} {place}; held by {' and '.join(holders)}")
         elif first > newest:
             latest = max(heads, key=lambda head: head.sequence)
             yield Problem(first, here.name, f"the tail was cut off: {what}, known from {latest.source}")

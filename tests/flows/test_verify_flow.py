@@ -63,7 +63,13 @@ def test_a_damaged_object_is_fail_and_named(flow_world: World, slack: Slack) -> 
     assert "FAIL" in page
     assert "db/evidence/0000000001.json" in page
     (post,) = slack.posts
-    for fact in ("restore-verify", "db", "Fail", victim.name):
+    with flow_world.context() as context:
+        record = context.evidence.head()
+    assert record is not None
+    assert record.body["operator"] == f"prefect flow run {run.id}"
+    # What people are told names the head, so that somebody outside of the repositories remembers it.
+    assert f"Evidence head: `{record.head.short}`" in page
+    for fact in ("restore-verify", "db", "Fail", victim.name, f"evidence {record.head.short}"):
         assert fact in post.text
 
 

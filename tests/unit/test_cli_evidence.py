@@ -122,7 +122,8 @@ def test_a_record_that_cannot_be_believed_is_listed_with_the_reason(home: Home) 
 def test_one_record_is_shown_whole(home: Home) -> None:
     shown = home.pra("show", "1")
     for words in (
-        "1 verification PASS", "Beside the ones before: RTO × 1.00 (7, 4)", "By: someone@here", f"Backup: {BACKUP_ID}",
+        "1 verification PASS", "Beside the ones before: RTO × 1.00 (7, 4)", "By: someone@here",
+        f"Backup: {BACKUP_ID}",
         "Signature of the manifest: valid",
         "5.2 MB", "1 min 01 s", "content not_applicable: no suite", "8.00 s", "30 min 00 s", "07:10:01",
         "0.90 s",
@@ -161,7 +162,7 @@ def test_what_was_done_to_it_is_named_and_exits_1(home: Home) -> None:
     assert [(each["sequence"], each["where"]) for each in items] == [(2, "local"), (3, "offsite")]
     told = home.pra("verify", code=1)
     assert "Not sound" in told
-    assert "the record is missing in the middle; offsite has it" in told
+    assert "the record is missing in the middle; held by offsite" in told
     assert "does not match the content" in told
     assert f"up to its head {home.head.short}" in told
 

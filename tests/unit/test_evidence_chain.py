@@ -298,7 +298,7 @@ def test_a_second_chain_in_another_repository_is_a_fork_from_the_first(
         found.problems,
         [
             (1, "a fork: different signed records under this number, up to number 3"),
-            (4, "records 4 to 6 are missing at the end: cut off, or not copied yet; near has it"),
+            (4, "records 4 to 6 are missing at the end: cut off, or not copied yet; held by near"),
         ],
     )
     assert found.head is None
@@ -312,9 +312,9 @@ def test_what_one_copy_lacks_the_other_vouches_for(record: Record) -> None:
     demand(
         found.problems,
         [
-            (2, "the record is missing in the middle; far has it"),
+            (2, "the record is missing in the middle; held by far"),
             (4, "has another schema"),
-            (6, "the record is missing at the end: cut off, or not copied yet; near has it"),
+            (6, "the record is missing at the end: cut off, or not copied yet; held by near"),
         ],
     )
     assert [problem.where for problem in found.problems] == ["near", "near", "far"]
