@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench bench-physical lock clean
+.PHONY: help venv demo drill test test-all check bench bench-physical lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ venv: ## the set-up alone; afterwards .venv/bin/pra is the command
 
 demo: venv ## back up, restore, prove and time a real database, then damage one byte (SIZE=300 MB, KEEP=1: UI stays up)
 	@$(PYTHON) -m deployments.demo --size $(SIZE) $(if $(KEEP),--keep)
+
+drill: venv ## rehearse all six disasters on the demo's database; reports in build/drills (SIZE=300)
+	@$(PYTHON) -m deployments.demo.drills --size $(SIZE)
 
 test: venv ## the tests on real servers, in about ten minutes (ARGS=… goes to pytest)
 	$(PYTEST) $(ARGS)

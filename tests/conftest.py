@@ -18,4 +18,5 @@ pytest_plugins = [
     "tests.fix_faults",
     "tests.fix_slack",
     "tests.fix_prefect",
+    "tests.fix_drill",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
@@ -11,11 +12,12 @@ from pra.drill.scenarios import Scenario
 from pra.drill.state import Drill
 from pra.drill.writer import TABLE, Commit
 from pra.errors import PraError
+from pra.messages import mark
 from pra.model import CheckResult, Status, Verdict, verdict_of
 from pra.postgres.connect import Server, first_line
 from pra.timing import Objective, format_duration, to_iso
 
-REQUIRED = ("hypothesis before", "detected", "service", "sentinels", "hypothesis after", "rto", "rpo")
+REQUIRED = ("hypothesis before", "detected", "service answers", "sentinels", "hypothesis after", "rto", "rpo")
 """Answers without which no drill passes."""
 _SAMPLES = 5
 
@@ -50,17 +52,19 @@ def service(this: Drill) -> CheckResult:
     assert probe is not None
     expected = "every endpoint answers 2xx from the recovered server, and goes on to"
     if this.service_at is None:
-        return CheckResult("service", Status.FAILED, expected, "it does not answer", this.service_complaint)
+        return CheckResult(
+            "service answers", Status.FAILED, expected, "it does not answer", this.service_complaint
+        )
     later = [sample for sample in probe.samples if sample.at >= this.service_at]
     bad = [sample for sample in later if not sample.ok]
     observed = f"{len(later) - len(bad)} of {len(later)} answers well since {to_iso(this.service_at)}"
-    return CheckResult("service", _passed(not bad), expected, observed, bad[0].what if bad else "")
+    return CheckResult("service answers", _passed(not bad), expected, observed, bad[0].what if bad else "")
 
 
 def sentinels(this: Drill, server: Server) -> CheckResult:
-    """Count the numbered rows: every one that had to come back must be there. Sets ``rows``, ``last_back``.
+    """Count the numbered rows: all that had to come back must be there. Sets ``rows``, ``lost_seconds``.
 
-    What had to come back: after a loss of the server, whatever was known to be in the repository read; after
+    What had to come back: after a loss of the server, whatever WAL was in the repository that was read; after
     a recovery to before a harmful change, whatever was committed before that change; where only one table
     came back, all of them.
     """
@@ -74,9 +78,10 @@ def sentinels(this: Drill, server: Server) -> CheckResult:
         words = error.message if isinstance(error, PraError) else first_line(error)
         return CheckResult("sentinels", Status.FAILED, expected, "not counted", words)
     lost = [commit for commit in old if commit.n not in there]
-    missing = [commit for commit in lost if commit.at < due]
+    missing = [commit for commit in lost if due(commit)]
     this.rows = Rows(len(old), len(lost), len(missing))
-    this.last_back = max((commit.at for commit in old if commit.n in there), default=None)
+    back = [commit.at for commit in old if commit.n in there]
+    this.lost_seconds = (old[-1].at - back[-1]).total_seconds() if back else None
     observed = f"{len(old) - len(lost)} of {len(old)} rows came back, {len(lost)} lost"
     if missing:
         reason = f"{len(missing)} rows are missing that should be there, the first is number {missing[0].n}"
@@ -86,14 +91,16 @@ def sentinels(this: Drill, server: Server) -> CheckResult:
     )
 
 
-def _due(this: Drill) -> datetime:
+def _due(this: Drill) -> Callable[[Commit], bool]:
+    """Whether a row had to come back."""
     if this.method.recovery == "beside":
-        return this.context.clock()
+        return lambda commit: True
     if this.method.recovery == "before":
-        return this.disaster_at
-    assert this.brought is not None or this.service_at is None
-    arrived = this.brought.planned.arrived if this.brought is not None else None
-    return arrived or this.disaster_at
+        disaster = this.disaster_at
+        return lambda commit: commit.at < disaster
+    assert this.brought is not None
+    until = this.brought.planned.plan.until
+    return lambda commit: commit.lsn <= until
 
 
 def hypothesis_after(this: Drill, server: Server) -> CheckResult:
@@ -120,16 +127,8 @@ def objectives(this: Drill) -> tuple[Objective, Objective]:
     """RTO: disaster → the service answers. RPO: last commit of the old world → last one that came back."""
     target = this.rehearsal.rto
     rto = Objective("RTO", target, _since_disaster(this, this.service_at))
-    ended = this.ended or this.context.clock()
-    old = [commit for commit in this.rehearsal.committed() if commit.at <= ended]
-    rpo = Objective("RPO", this.context.target.rpo.total_seconds(), _lost_seconds(this, old))
+    rpo = Objective("RPO", this.context.target.rpo.total_seconds(), this.lost_seconds)
     return rto, rpo
-
-
-def _lost_seconds(this: Drill, old: list[Commit]) -> float | None:
-    if this.last_back is None or not old:
-        return None
-    return max((old[-1].at - this.last_back).total_seconds(), 0.0)
 
 
 def objective_check(objective: Objective) -> CheckResult:
@@ -167,8 +166,8 @@ def record(this: Drill, verdict: Verdict | str) -> DrillRecord:
         events=tuple(sorted(this.events, key=lambda event: event.at)),
         rto=rto,
         rpo=rpo,
-        rto_how="from the fault until every endpoint answered a probe outside, from the new server",
-        rpo_how="from the last row acknowledged by the old server to the last one that came back",
+        rto_how=mark("from the fault until every endpoint answered a probe outside, from the new server"),
+        rpo_how=mark("from the last row acknowledged by the old server to the last one that came back"),
         detect_seconds=_since_disaster(this, this.detected_at),
         recover_seconds=this.recovering,
         service_seconds=_since_disaster(this, this.service_at),

@@ -61,7 +61,7 @@ def before(this: Drill) -> None:
     """Stop the writers, find the transaction that did the harm, recover to just before it."""
     rehearsal = this.rehearsal
     _fence(this)
-    rehearsal.wait_shipped(this.ended or this.context.clock())
+    rehearsal.wait_shipped()
     if this.scenario.name == "intrusion":
         evidence_of_intrusion.preserve(this)
     assert rehearsal.primary is not None
@@ -102,7 +102,7 @@ def beside(this: Drill) -> None:
     """The table alone comes back beside the live one, which is mended from it. Nothing else is lost."""
     rehearsal, harm = this.rehearsal, this.harm
     assert harm is not None
-    rehearsal.wait_shipped(this.context.clock())
+    rehearsal.wait_shipped()
     target = _early(this, find_harm(this))
     context = rehearsal.context()
     planned = plan_recovery(context, REPOSITORIES[0], target)

@@ -25,7 +25,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,18 @@ from pra.drill.application import BROKEN, HOST, endpoint_of
 from pra.drill.probe import Probe
 from pra.drill.writer import CREATE, Commit, read_journal
 from pra.errors import RestoreError
-from pra.postgres.connect import Server, postgres_errors
+from pra.postgres.connect import Server, one_value, postgres_errors
+from pra.postgres.server_facts import read_facts
 from pra.postgres.service_server import ServiceServer
 from pra.postgres.tools import Tools
+from pra.postgres.wal import parse_lsn
 from pra.proc import Account, Process, Scope
 from pra.procedures import backup
 from pra.procedures.backup import BackupReport
 from pra.procedures.context import Context
 from pra.settings import Settings, Target, load_settings
 from pra.timing import Clock, to_iso, utc_now
-from pra.wal.shipping import look_at_stream
+from pra.wal.archive import covered_until, read_archive
 
 SERVICE = "rehearsal"
 REPOSITORIES = ("near", "far")
@@ -290,24 +291,37 @@ class Rehearsal:
                 raise RestoreError(f"{result.name} did not take the backup: {result.error}", op=_OP)
         return made
 
-    def wait_shipped(self, moment: datetime, repositories: Sequence[str] = REPOSITORIES) -> None:
-        """Wait until all that was committed before ``moment`` is known to be in each repository.
+    def wait_shipped(self, repositories: Sequence[str] = REPOSITORIES) -> None:
+        """Wait until all that is committed by now lies in each repository.
 
         Raises:
             RestoreError: It did not arrive in a minute; with the streamer's last words.
         """
-        context = self.context()
-        deadline = time.monotonic() + _SHIPPED_SECONDS
+        with postgres_errors("read position"), self.server.connect() as connection:
+            lsn = parse_lsn(str(one_value(connection, "SELECT pg_current_wal_flush_lsn()::text")))
+            facts = read_facts(connection)
+        context, deadline = self.context(), time.monotonic() + _SHIPPED_SECONDS
         for name in repositories:
-            while True:
-                vouched = look_at_stream(context.storage(name), self.name, self.clock).vouched
-                if vouched is not None and vouched >= moment:
-                    break
+            while self._shipped(context, name, facts.system_identifier, lsn) < lsn:
                 if time.monotonic() > deadline or self.streamer is None or not self.streamer.running():
                     raise RestoreError(
                         f"the rehearsal's WAL did not reach {name}: {self._words('streamer')}", op=_OP
                     )
                 time.sleep(0.1)
+
+    def _shipped(self, context: Context, repository: str, system_id: str, lsn: int) -> int:
+        """How far the WAL in a repository goes, from the newest base backup on."""
+        bases = [
+            entry.manifest.physical
+            for entry in context.catalog(repository).backups()
+            if entry.manifest is not None and entry.manifest.physical is not None
+        ]
+        if not bases:
+            return 0
+        newest = max(bases, key=lambda base: parse_lsn(base.start_lsn))
+        archive = read_archive(context.storage(repository), self.name, system_id)
+        start = parse_lsn(newest.start_lsn)
+        return covered_until(archive, newest.timeline, start, newest.wal_segment_bytes, limit=lsn + 1)
 
     def _words(self, name: str) -> str:
         log = self.home / f"{name}.log"

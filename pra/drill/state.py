@@ -71,6 +71,7 @@ class Drill:
         ended: The last moment of the old world: nothing was committed to it afterwards.
         holds: A query that is true of what is to come back, where the scenario has one.
         recovering: Seconds the recovery itself took.
+        lost_seconds: From the last row that the old server acknowledged to the last one that came back.
         service_at, proven_at: When the service answered again, and when every check had passed.
     """
 
@@ -90,11 +91,10 @@ class Drill:
     recovering: float | None = None
     restored_started: float = 0.0
     service_at: datetime | None = None
-    service_seen_at: float = 0.0
     proven_at: datetime | None = None
     service_complaint: str = ""
     rows: Rows | None = None
-    last_back: datetime | None = None
+    lost_seconds: float | None = None
     results: list[CheckResult] = field(default_factory=list)
     required: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)

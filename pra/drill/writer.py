@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psycopg
 
+from pra.postgres.wal import parse_lsn
 from pra.timing import from_iso, to_iso
 
 SCHEMA = "pra_drill"
@@ -36,10 +37,16 @@ _PAUSE = 1 / A_SECOND
 
 @dataclass(frozen=True)
 class Commit:
-    """One acknowledged row: its number, and when the server's answer came, by our clock."""
+    """One acknowledged row.
+
+    Attributes:
+        at: When the server's answer came, by our clock.
+        lsn: A position in its WAL behind that commit.
+    """
 
     n: int
     at: datetime
+    lsn: int = 0
 
 
 def read_journal(path: Path) -> list[Commit]:
@@ -51,13 +58,15 @@ def _lines(path: Path) -> Iterator[Commit]:
     for line in path.read_text().splitlines() if path.exists() else ():
         with suppress(ValueError, KeyError):
             found = json.loads(line)
-            yield Commit(int(found["n"]), from_iso(found["at"]))
+            yield Commit(int(found["n"]), from_iso(found["at"]), parse_lsn(found["lsn"]))
 
 
 def _write(connection: psycopg.Connection[tuple[object, ...]], journal: int, n: int) -> int:
     while True:
         connection.execute(f"INSERT INTO {TABLE} (n) VALUES (%s)", (n,))
-        line = json.dumps({"n": n, "at": to_iso(datetime.now(UTC))})
+        at = datetime.now(UTC)
+        row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+        line = json.dumps({"n": n, "at": to_iso(at), "lsn": str(row[0]) if row else "0/0"})
         os.write(journal, f"{line}\n".encode())
         n += 1
         time.sleep(_PAUSE)

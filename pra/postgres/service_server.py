@@ -26,6 +26,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 _PORT = 5432  # names the socket file; nothing listens on TCP
 _OP = "start service"
+_WRONG = ("FATAL:", "PANIC:", "ERROR:", "could not")
 SERVING: Mapping[str, str] = {
     "fsync": "on",
     "full_page_writes": "on",
@@ -59,6 +60,7 @@ class ServiceServer:
     scope: Scope = field(repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = field(default=None, repr=False)
+    _since: int = 0
 
     @property
     def log(self) -> Path:
@@ -96,6 +98,7 @@ class ServiceServer:
             RestoreError: It ended, or did not answer in time; with its last words.
         """
         with self.log.open("ab") as log:
+            self._since = log.tell()
             self.process = self.scope.start(
                 self._argv(),
                 op=_OP,
@@ -139,12 +142,14 @@ class ServiceServer:
             self.process = None
 
     def last_words(self) -> str:
-        """The last error in its log."""
+        """The last error that this start has logged."""
         if not self.log.exists():
             return "it wrote no log"
-        lines = self.log.read_text(errors="replace").splitlines()[-60:]
-        told = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "ERROR:"))]
-        return told[-1].split("] ", 1)[-1][:300] if told else "its log names no error"
+        with self.log.open("rb") as file:
+            file.seek(self._since)
+            lines = file.read().decode(errors="replace").splitlines()[-60:]
+        told = [line for line in lines if any(mark in line for mark in _WRONG)]
+        return told[-1].split("] ", 1)[-1].strip()[:300] if told else "its log names no error"
 
 
 def own_folder(folder: Path, account: Account | None) -> None:

@@ -1,0 +1,95 @@
+"""A drill killed with SIGKILL in any phase: nothing runs on, the next start clears up and records it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pra.drill.record import INTERRUPTED, record_of
+from pra.postgres.sandbox import sandbox_root
+from pra.procedures import drill
+from tests.fix_drill import keys_of, rehearsals
+from tests.fix_world import World
+
+pytestmark = pytest.mark.timeout(300)
+QUICK = ("recover",)
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.all)
+        for name in drill.PHASES
+        if name != "approve"  # automatic here: over in no time
+    ],
+)
+def test_killed_in_a_phase_it_leaves_nothing_and_says_so(drill_world: World, phase: str) -> None:
+    world, before, keys = drill_world, set(rehearsals()), keys_of(drill_world)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "deployments.cli", "drill", "--scenario", "database-down"],
+        env=os.environ | world.environment,
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        folder = wait_for_phase(child, before, phase)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(30)
+    wait_until_alone(folder)
+    root = sandbox_root(world.settings.sandbox.dir, world.settings.state_dir)
+    assert folder in drill.clean_up(world.settings, root)
+    assert set(rehearsals()) == before
+    assert keys_of(world) == keys
+    with world.context() as context:
+        head = context.evidence.head()
+    assert head is not None
+    found = record_of(head.kind, head.body)
+    assert (found.verdict, found.scenario) == (INTERRUPTED, "database-down")
+    assert phase in found.deviations[0]
+
+
+def wait_for_phase(child: subprocess.Popen[bytes], before: set[Path], phase: str) -> Path:
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        for folder in set(rehearsals()) - before:
+            file = folder / "drill.json"
+            if file.exists() and json.loads(file.read_text())["phase"] == phase:
+                time.sleep(0.1)  # into the middle of it
+                return folder
+        assert child.poll() is None, "the drill ended before that phase"
+        time.sleep(0.01)
+    raise AssertionError(f"it never came to {phase}")
+
+
+def wait_until_alone(folder: Path) -> None:
+    """No process has this folder on its command line or works in it."""
+    deadline = time.monotonic() + 30
+    while left := users(folder):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def users(folder: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = str((process / "cwd").readlink())
+        except OSError:
+            continue
+        if str(folder) in words or place.startswith(str(folder)):
+            found.append(f"{process.name} {words}")
+    return found
