@@ -177,7 +177,7 @@ def _show_drill(target: str, report: DrillReport) -> None:
             description=_("Time of each step, and its share of the RTO"),
         )
         create_markdown_artifact(
-            markdown.render(record, Stamp.of(report.evidence), (), settings.language),
+            markdown.render(record, Stamp.of(report.evidence), report.earlier, settings.language),
             key=f"drill-{target}",
             description=_drill_sentence(report),
         )

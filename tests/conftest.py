@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fix_world",
     "tests.fix_physical",
     "tests.fix_stream",
+    "tests.fix_failover",
     "tests.fix_recovery",
     "tests.fix_mutations",
     "tests.fix_physical_mutations",
@@ -19,4 +20,5 @@ pytest_plugins = [
     "tests.fix_slack",
     "tests.fix_prefect",
     "tests.fix_drill",
+    "tests.fix_browser",
 ]

@@ -13,12 +13,11 @@ from checks import Checks
 from deployments.cli.alerting import alerting, tell_drill
 from deployments.cli.output import Output, coloured
 from deployments.cli.session import JsonOption, TargetArgument, start
-from pra.drill.record import DrillRecord, record_of
+from pra.drill.record import DrillRecord
 from pra.drill.scenarios import SCENARIOS, scenario
 from pra.drill.state import Answer, Approve, Drill, Order
 from pra.errors import UsageError
 from pra.evidence_body import account_and_host
-from pra.evidence_record import EvidenceRecord
 from pra.messages import Translate
 from pra.model import Status, Verdict
 from pra.proc import Scope
@@ -84,8 +83,7 @@ def command(
         done = drill.run(work, Checks(), order, ask)
     tell_drill(session, done.record, done.evidence.head)
     if report is not None:
-        with Scope() as scope:
-            _write(report, done, Context(session.settings, chosen, scope), session.settings.language)
+        _write(report, done, session.settings.language)
     if not session.out.result("pra/drill/1", _as_json(done)):
         _show(session.out, done)
     return done.verdict.exit_code if isinstance(done.verdict, Verdict) else 2
@@ -163,30 +161,9 @@ def _duration(seconds: float | None) -> str:
     return "?" if seconds is None else format_duration(seconds)
 
 
-def _write(path: Path, done: DrillReport, context: Context, language: str) -> None:
+def _write(path: Path, done: DrillReport, language: str) -> None:
     from pra.report import html  # Jinja2 is needed for a page alone
     from pra.report.output import write_report
     from pra.report.stamp import Stamp
 
-    earlier = _earlier(context, done)
-    write_report(path, html.render(done.record, Stamp.of(done.evidence), earlier, language))
-
-
-def _earlier(context: Context, done: DrillReport) -> list[DrillRecord]:
-    """The five drills of the same scenario before, newest first."""
-    found: list[DrillRecord] = []
-    for record in context.evidence.records():
-        if len(found) == 5:
-            break
-        if _is_before(record, done):
-            found.append(record_of(record.kind, record.body))
-    return found
-
-
-def _is_before(record: EvidenceRecord, done: DrillReport) -> bool:
-    return (
-        not record.problem
-        and record.kind == done.record.kind
-        and record.sequence < done.evidence.sequence
-        and record.body.get("scenario") == done.record.scenario
-    )
+    write_report(path, html.render(done.record, Stamp.of(done.evidence), done.earlier, language))

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pra import ephemeral
 from pra.drill import evidence_of_intrusion, faults, judge, recoveries
-from pra.drill.record import DRILL, INTERRUPTED, DrillRecord, Intervention
+from pra.drill.record import DRILL, INTERRUPTED, DrillRecord, Intervention, record_of
 from pra.drill.rehearsal import Rehearsal
 from pra.drill.state import Aborted, Answer, Approve, Drill, Order
 from pra.drill.writer import TABLE
@@ -55,6 +56,9 @@ STEADY_SECONDS = 1.0
 SLOW_SECONDS = 8.0
 """A sabotaged drill gets this RTO, and is held up for as long."""
 _LARGEST_TABLES = 5
+_EARLIER = 5
+_LOOK = 500
+"""How many records are looked through for the trend; each is an object to be read."""
 _LARGEST = """
 SELECT n.nspname || '.' || c.relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -67,10 +71,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DrillReport:
-    """The outcome: the record as it was written, and where."""
+    """The outcome: the record as it was written, and where.
+
+    Attributes:
+        earlier: The last drills of the same scenario before it, newest first: the trend.
+    """
 
     record: DrillRecord
     evidence: EvidenceRecord
+    earlier: tuple[DrillRecord, ...] = ()
 
     @property
     def verdict(self) -> Verdict | str:
@@ -412,7 +421,22 @@ def conclude(this: Drill, verdict: Verdict | str | None = None) -> DrillReport:
         record = judge.record(this, outcome)
     record = replace(record, steps=tuple(this.steps), ended_at=this.context.clock())
     stored = this.context.evidence.append(DRILL, record.as_json())
-    return DrillReport(record, stored)
+    return DrillReport(record, stored, earlier(this.context, record, stored))
+
+
+def earlier(context: Context, record: DrillRecord, stored: EvidenceRecord) -> tuple[DrillRecord, ...]:
+    """The records of the same kind and scenario before this one, newest first. Never raises."""
+    found: list[DrillRecord] = []
+    try:
+        for other in islice(context.evidence.records(), _LOOK):
+            same = other.kind == record.kind and other.body.get("scenario") == record.scenario
+            if same and not other.problem and other.sequence < stored.sequence:
+                found.append(record_of(other.kind, other.body))
+            if len(found) == _EARLIER:
+                break
+    except (PraError, KeyError, TypeError, ValueError) as error:
+        _log.warning("the trend is not shown: %s", error)
+    return tuple(found)
 
 
 def _plan_way_back(this: Drill) -> None:

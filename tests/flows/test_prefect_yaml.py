@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
@@ -44,8 +46,8 @@ def flow_of(entry: Entry) -> Flow[..., Any]:
     return found
 
 
-def test_both_flows_have_a_deployment() -> None:
-    assert {flow_of(entry).name for entry in ENTRIES.values()} == {"backup", "restore-verify"}
+def test_every_flow_has_a_deployment() -> None:
+    assert {flow_of(entry).name for entry in ENTRIES.values()} >= {"backup", "restore-verify", "dr-drill"}
 
 
 def test_no_key_is_unknown() -> None:
@@ -75,9 +77,21 @@ def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
 
 
 def test_the_flows_run_when_the_design_says() -> None:
-    """Every hour, and Sunday at 03:00."""
-    crons = {entry.work_pool: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
-    assert crons == {"backup": ["0 * * * *"], "verify": ["0 3 * * 0"]}
+    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00."""
+    crons = {flow_of(entry).name: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
+    assert {name: cron for name, cron in crons.items() if cron} == {
+        "backup": ["0 * * * *"],
+        "restore-verify": ["0 3 * * 0"],
+        "dr-drill": ["0 9 * 6 6#1"],
+    }
+
+
+def test_the_drill_is_due_once_a_year() -> None:
+    schedule = CronSchedule(cron="0 9 * 6 6#1", timezone="UTC")
+    due = asyncio.run(schedule.get_dates(4, start=datetime(2026, 11, 26, tzinfo=UTC)))
+    assert [f"{moment:%Y-%m-%d %H}" for moment in due] == [
+        "2027-06-05 09", "2028-06-03 09", "2029-06-02 09", "2030-06-01 09",
+    ]  # fmt: skip
 
 
 def test_the_entrypoints_are_dotted() -> None:
