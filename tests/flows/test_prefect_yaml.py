@@ -87,7 +87,9 @@ def test_the_flows_run_when_the_design_says() -> None:
 
 
 def test_the_drill_is_due_once_a_year() -> None:
-    schedule = CronSchedule(cron="0 9 * 6 6#1", timezone="UTC")
+    from prefect.server.schemas.schedules import CronSchedule as ServersOwn
+
+    schedule = ServersOwn(cron="0 9 * 6 6#1", timezone="UTC")
     due = asyncio.run(schedule.get_dates(4, start=datetime(2026, 11, 26, tzinfo=UTC)))
     assert [f"{moment:%Y-%m-%d %H}" for moment in due] == [
         "2027-06-05 09", "2028-06-03 09", "2029-06-02 09", "2030-06-01 09",
