@@ -213,7 +213,7 @@ def _early(this: Drill, target: RecoveryTarget) -> RecoveryTarget:
 def _bring_back(this: Drill, context: Context, target: RecoveryTarget, repositories: tuple[str, ...]) -> None:
     rehearsal = this.rehearsal
     place = rehearsal.place("restored")
-    wanted = Wanted(repositories, target, disaster_at=this.ended or this.disaster_at)
+    wanted = Wanted(repositories, target, disaster_at=this.ended or this.disaster_at, tablespaces=None)
     this.brought = this.stack.enter_context(bring_back(context, wanted, place.data))
     rehearsal.restored = replace(place, tools=this.brought.session.tools or place.tools)
     rehearsal.restored.prepare()

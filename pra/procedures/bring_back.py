@@ -40,7 +40,7 @@ class Wanted:
     Attributes:
         repositories: Where to look, the preferred one first.
         proof: Stop at the cut and compare every table.
-        tablespaces: Old location → new folder.
+        tablespaces: Old location → new folder; None: each beside the data directory, as ``ts-<oid>``.
     """
 
     repositories: tuple[str, ...]
@@ -48,7 +48,7 @@ class Wanted:
     backup_id: str | None = None
     disaster_at: datetime | None = None
     proof: bool = True
-    tablespaces: Mapping[str, Path] = field(default_factory=dict)
+    tablespaces: Mapping[str, Path] | None = field(default_factory=dict)
 
 
 @dataclass
@@ -139,7 +139,9 @@ def _candidates(context: Context, repository: str, wanted: Wanted) -> list[str |
 def _recover(
     context: Context, planned: Planned, wanted: Wanted, directory: Path, stack: ExitStack
 ) -> BroughtBack:
-    wishes = Wishes(wanted.tablespaces, disaster_at=wanted.disaster_at, proof=wanted.proof)
+    wishes = Wishes(
+        _tablespaces(planned, wanted, directory), disaster_at=wanted.disaster_at, proof=wanted.proof
+    )
     choice = choice_of(planned, context, planned.plan.repository)
     session = stack.enter_context(open_session(context, choice, kind="restore"))
     undertaking = physical_restore.preflight(session, planned, Destination.parse(str(directory)), wishes)
@@ -164,6 +166,14 @@ def _recover(
         notes,
         [*extra, _pages(this)],
     )
+
+
+def _tablespaces(planned: Planned, wanted: Wanted, directory: Path) -> Mapping[str, Path]:
+    if wanted.tablespaces is not None:
+        return wanted.tablespaces
+    facts = planned.plan.manifest.physical
+    spaces = facts.tablespaces if facts is not None else ()
+    return {space.location: directory.parent / f"ts-{space.oid}" for space in spaces}
 
 
 def _pages(this: recovering.Recovery) -> CheckResult:

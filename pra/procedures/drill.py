@@ -38,7 +38,9 @@ from pra.postgres.sandbox import sandbox_account, sandbox_root
 from pra.postgres.service_server import own_folder
 from pra.proc import Scope
 from pra.procedures.bring_back import Wanted, bring_back
+from pra.procedures.capacity import check_free
 from pra.procedures.context import Context
+from pra.procedures.physical_plan import server_bytes
 from pra.restored import CheckSet
 from pra.settings import Settings
 from pra.timing import from_iso
@@ -190,12 +192,14 @@ def _restore_primary(this: Drill) -> None:
     context, order = this.context, this.order
     names = (order.repository,) if order.repository else tuple(context.repositories)
     backup_id = None if order.backup == "newest" else order.backup
-    wanted = Wanted(names, IMMEDIATE, backup_id, proof=False)
+    wanted = Wanted(names, IMMEDIATE, backup_id, proof=False, tablespaces=None)
     rehearsal = this.rehearsal
     home = rehearsal.home / "primary"
     own_folder(home, rehearsal.account)
     with bring_back(context, wanted, home / "data") as brought:
         manifest = brought.planned.plan.manifest
+        # Another server, and two repositories with two backups each at most: said before minutes are spent.
+        check_free(rehearsal.home, server_bytes(brought.planned.chain) + 4 * manifest.bytes)
         assert brought.session.tools is not None
         rehearsal.tools = brought.session.tools
         rehearsal.role, rehearsal.database = manifest.server.bootstrap_role, manifest.database

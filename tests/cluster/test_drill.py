@@ -24,7 +24,7 @@ HEAVY = [one.name for one in SCENARIOS]
     ("name", "intensity"),
     [pytest.param(name, "heavy", id=name, marks=() if name == "database-down" else slow) for name in HEAVY]
     + [
-        pytest.param("data-corruption", "light", id="data-corruption, light"),
+        pytest.param("data-corruption", "light", id="data-corruption, light", marks=slow),
         pytest.param("data-loss", "light", id="data-loss, light", marks=slow),
     ],
 )

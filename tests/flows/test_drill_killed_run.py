@@ -1,0 +1,152 @@
+"""A drill's flow run killed in any phase leaves nothing; one whose worker is killed carries on to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pra.drill.record import INTERRUPTED
+from pra.postgres.sandbox import sandbox_root
+from pra.procedures import drill
+from tests.cluster.test_drill_killed import wait_until_alone
+from tests.fix_browser import Orchestra, orchestra
+from tests.fix_drill import keys_of, rehearsals
+from tests.fix_world import World
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.all]
+
+
+@pytest.fixture(scope="module")
+def stage(drill_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestra]:
+    with orchestra(drill_world, tmp_path_factory.mktemp("prefect"), "verify") as found:
+        yield found
+
+
+@pytest.mark.parametrize("phase", [name for name in drill.PHASES if name != "approve"])
+def test_a_killed_run_leaves_nothing_and_is_recorded(
+    stage: Orchestra, drill_world: World, phase: str
+) -> None:
+    before, keys = set(rehearsals()), keys_of(drill_world)
+    run_id = begin(stage, approval=False)
+    folder, pid = wait_for_phase(stage, run_id, before, phase)
+    kill_with_group(pid)
+    wait_until_alone(folder)
+    root = sandbox_root(drill_world.settings.sandbox.dir, drill_world.settings.state_dir)
+    assert folder in drill.clean_up(drill_world.settings, root)
+    assert set(rehearsals()) == before
+    assert keys_of(drill_world) == keys
+    assert newest(drill_world).body["verdict"] == INTERRUPTED
+    assert phase in newest(drill_world).body["deviations"][0]
+    assert final(stage, run_id).name == "Crashed"
+
+
+def test_a_run_killed_while_it_waits_for_approval_leaves_nothing(
+    stage: Orchestra, drill_world: World
+) -> None:
+    before = set(rehearsals())
+    run_id = begin(stage, approval=True)
+    folder, pid = wait_for_phase(stage, run_id, before, "approve")
+    kill_with_group(pid)
+    wait_until_alone(folder)
+    root = sandbox_root(drill_world.settings.sandbox.dir, drill_world.settings.state_dir)
+    assert folder in drill.clean_up(drill_world.settings, root)
+    assert set(rehearsals()) == before
+    assert "approve" in newest(drill_world).body["deviations"][0]
+
+
+def test_a_cancelled_run_leaves_nothing(stage: Orchestra, drill_world: World) -> None:
+    before = set(rehearsals())
+    run_id = begin(stage, approval=False)
+    folder, _ = wait_for_phase(stage, run_id, before, "baseline")
+    with stage.client() as client:
+        from prefect.states import Cancelling
+
+        client.set_flow_run_state(UUID(run_id), Cancelling())
+    wait_until_alone(folder)
+    deadline = time.monotonic() + 60
+    while set(rehearsals()) != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert final(stage, run_id).is_cancelled()
+
+
+def test_a_drill_whose_worker_is_killed_finishes(drill_world: World, tmp_path: Path) -> None:
+    before = set(rehearsals())
+    with orchestra(drill_world, tmp_path / "prefect", "verify") as own:
+        run_id = begin(own, approval=False)
+        _, pid = wait_for_phase(own, run_id, before, "inject")
+        os.kill(worker_of(pid), signal.SIGKILL)
+        ended = final(own, run_id)
+    assert (ended.name, "PASS" in str(ended.message)) == ("Completed", True), ended.message
+    assert set(rehearsals()) == before
+    assert newest(drill_world).body["verdict"] == "PASS"
+
+
+def begin(stage: Orchestra, *, approval: bool) -> str:
+    deployment = stage.deployment("dr-drill/db")
+    with stage.client() as client:
+        run = client.create_flow_run_from_deployment(
+            UUID(deployment), parameters={"scenario": "database-down", "approval": approval}
+        )
+    return str(run.id)
+
+
+def wait_for_phase(stage: Orchestra, run_id: str, before: set[Path], phase: str) -> tuple[Path, int]:
+    """The drill's folder, and the process that drives it."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        for folder in set(rehearsals()) - before:
+            file = folder / "drill.json"
+            if file.exists() and (found := json.loads(file.read_text()))["phase"] == phase:
+                time.sleep(0.1)
+                return folder, int(found["pid"])
+        time.sleep(0.01)
+    raise AssertionError(f"it never came to {phase}: {state_of(stage, run_id)}")
+
+
+def kill_with_group(pid: int) -> None:
+    """The run's own process group; the worker's is left alone where both share one."""
+    group = os.getpgid(pid)
+    if group == pid:
+        os.killpg(group, signal.SIGKILL)
+    else:
+        os.kill(pid, signal.SIGKILL)
+
+
+def worker_of(pid: int) -> int:
+    """The nearest ancestor that is Prefect's worker."""
+    while pid > 1:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        pid = int(stat.rpartition(")")[2].split()[1])
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"worker" in words:
+            return pid
+    raise AssertionError("the run has no worker above it")
+
+
+def final(stage: Orchestra, run_id: str) -> Any:
+    deadline = time.monotonic() + 240
+    while not (state := state_of(stage, run_id)).is_final():
+        assert time.monotonic() < deadline, state.name
+        time.sleep(0.5)
+    return state
+
+
+def state_of(stage: Orchestra, run_id: str) -> Any:
+    with stage.client() as client:
+        return client.read_flow_run(UUID(run_id)).state
+
+
+def newest(world: World) -> Any:
+    with world.context() as context:
+        head = context.evidence.head()
+    assert head is not None
+    return head
