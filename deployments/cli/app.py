@@ -19,11 +19,13 @@ import typer
 from typer.exceptions import TyperException
 
 from deployments.cli import (
+    approve,
     backup,
     backups,
     deploy,
     drill,
     evidence,
+    failover,
     housekeeping,
     keys,
     locate,
@@ -50,6 +52,8 @@ app.command("windows")(windows.command)
 app.command("verify")(verify.command)
 app.command("restore")(restore.command)
 app.command("drill")(drill.command)
+app.command("failover")(failover.command)
+app.command("approve")(approve.command)
 app.command("locate")(locate.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)

@@ -1,8 +1,9 @@
-"""``pra key make | sheet | rotate``"""
+"""``pra key make | sheet | rotate | approver``"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +17,13 @@ from pra.keys import (
     key_sheet,
     load_identities,
     load_keyring,
+    make_approver_key,
     make_keys,
     rotate_keys,
 )
+from pra.messages import translator
 from pra.procedures.key_change import KeyRecord, record_keys
-from pra.settings import Settings
+from pra.settings import Settings, approver_key_file
 from pra.timing import utc_now
 
 app = typer.Typer(help="The keys that encrypt and sign: make them, print the recovery sheet, replace them.")
@@ -63,6 +66,24 @@ def sheet(
     )
     if not out.result("pra/key-sheet/1", {"targets": targets, "sheet": text}):
         typer.echo(text, nl=False)
+
+
+@app.command()
+def approver(
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="FILE", help="Where to write it.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make the key of a person who approves failovers. Needs no pra.toml: run it on that person's machine."""
+    file = key_file or approver_key_file()
+    signer = make_approver_key(file)
+    # No settings, hence no language: in English.
+    out = Output(json, translator("en"))
+    document = {"public_key": signer.public_key, "key_id": signer.key_id, "key_file": str(file)}
+    if not out.result("pra/approver-key/1", document):
+        out.text(escape(f"The key is in {file}. Put its public half into pra.toml, where failovers are run:"))
+        out.text(escape(f'approvers = ["{signer.public_key}"]'))
 
 
 def _access(settings: Settings, names: set[str]) -> list[RepositoryAccess]:

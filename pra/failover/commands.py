@@ -1,0 +1,72 @@
+"""What the operator configured to be run, and the question whether the old server still answers."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import timedelta
+
+from psycopg import conninfo
+from psycopg.pq import PGconn, Ping
+
+from pra.errors import RestoreError, UsageError
+from pra.postgres.connect import Server
+from pra.proc import Account, Scope
+
+_PING_SECONDS = 5
+_NOWHERE = "/nonexistent/pgpass"
+_KEPT = ("host", "hostaddr", "port", "dbname", "user", "service")
+
+
+def run_command(
+    scope: Scope,
+    text: str,
+    *,
+    op: str,
+    limit: timedelta,
+    env: dict[str, str],
+    account: Account | None = None,
+) -> str:
+    """Run one configured command, without a shell. Returns its program's name, for the record.
+
+    Raises:
+        ToolError: It is not there, ended with anything but 0, or took too long.
+    """
+    argv = shlex.split(text)
+    scope.run(argv, op=op, timeout=limit.total_seconds(), env=env, account=account)
+    return argv[0]
+
+
+def answers(server: Server) -> bool:
+    """Whether a PostgreSQL server is alive there: it need not let us in, nor be ready.
+
+    No password is offered. A server that cannot be reached from here may still be alive.
+
+    Raises:
+        UsageError: The DSN cannot be tried at all.
+    """
+    words = {name: value for name, value in server.words().items() if name in _KEPT}
+    # Another certificate than is wanted is an answer too; hence no demand upon TLS.
+    words |= {"connect_timeout": str(_PING_SECONDS), "sslmode": "prefer", "passfile": _NOWHERE}
+    found = Ping(PGconn.ping(conninfo.make_conninfo("", **words).encode()))
+    if found == Ping.NO_ATTEMPT:
+        raise UsageError(
+            f"nobody can ask whether {server.place} answers",
+            op="look for the old server",
+            hint="Write the target's dsn with host and port.",
+        )
+    return found in (Ping.OK, Ping.REJECT)
+
+
+def refuse_if_alive(server: Server, when: str) -> None:
+    """Two servers that take writes are worse than none.
+
+    Raises:
+        RestoreError: It still answers.
+    """
+    if answers(server):
+        raise RestoreError(
+            f"the old server still answers at {server.place}, {when}",
+            op="fence",
+            hint="Nothing was recovered. Stop it for good (its machine, its network, its service), then run "
+            "the failover again with --resume.",
+        )
