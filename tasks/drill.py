@@ -137,7 +137,7 @@ def approve(this: Rehearsed, *, asked: bool, minutes: int) -> None:
     """
     held = this.held
     if not asked:
-        drill.record_answer(held, Answer("automatic", "", "the run was started without an approval"))
+        drill.approve(held, lambda _: Answer("automatic", "", "the run was started without an approval"))
         return
     with held.phase("approve", waiting=True):
         wanted = Decision.with_initial_data(
