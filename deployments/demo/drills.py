@@ -93,8 +93,8 @@ def main() -> int:
     finally:
         shutil.rmtree(home, ignore_errors=True)
     table = Table(title="Drills", title_justify="left")
-    for column in drill_columns(str):
-        table.add_column(column)
+    for place, column in enumerate(drill_columns(str)):
+        table.add_column(column, no_wrap=place == 0)
     for record in records:
         table.add_row(*drill_row(record))
     console.print(table)
