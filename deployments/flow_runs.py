@@ -1,7 +1,8 @@
-"""Start a deployment's run and follow it to its end. Loaded only for ``--flow``: it imports Prefect."""
+"""Start a deployment's run and follow it, or answer one that waits. Imports Prefect: loaded when needed."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from pra.errors import PraError, UnavailableError
+from pra.approval import Challenge, find_challenge
+from pra.errors import PraError, UnavailableError, UsageError
 from pra.model import Verdict
 
 _POLL_SECONDS = 1.0
@@ -70,6 +73,49 @@ def run(
         say(f"flow run {created.name}: {url}")
         final = _follow(client, created.id, found.work_pool_name, say)
     return _report(final, deployment, url)
+
+
+def challenge_of(run_id: UUID) -> Challenge:
+    """What a paused failover waits for.
+
+    Raises:
+        UnavailableError: No API answers.
+        UsageError: There is no such run, or it does not wait for an approval.
+    """
+    with _connected() as client:
+        keys = _waiting_for(client, run_id)
+        page = json.loads(client.read_flow_run_input(run_id, keys["description"]))
+    return find_challenge(str(page))
+
+
+def answer(run_id: UUID, text: str) -> None:
+    """Give a paused failover its answer, and let it go on. Raises as `challenge_of`."""
+    with _connected() as client:
+        _waiting_for(client, run_id)
+        resumed = client.resume_flow_run(run_id, run_input={"decision": "proceed", "answer": text})
+        if resumed.status != SetStateStatus.ACCEPT:
+            raise UsageError(
+                f"the run could not be resumed: {resumed.status.value.lower()}",
+                op="approve",
+                hint="Look at the run; its pause may have ended.",
+            )
+
+
+def _waiting_for(client: SyncPrefectClient, run_id: UUID) -> dict[str, str]:
+    """The keys under which its form lies."""
+    try:
+        state = client.read_flow_run(run_id).state
+    except ObjectNotFound:
+        raise UsageError(
+            f"there is no flow run {run_id}", op="approve", hint="Copy its id or address from the interface."
+        ) from None
+    keys = state.state_details.run_input_keyset if state is not None and state.is_paused() else None
+    if not keys or "description" not in keys:
+        name = state.name if state is not None else "unknown"
+        raise UsageError(
+            f"the run waits for no approval: it is {name}", op="approve", hint="Look at the run's state."
+        )
+    return {str(name): str(key) for name, key in keys.items()}
 
 
 def _follow(client: SyncPrefectClient, run_id: UUID, pool: str | None, say: Callable[[str], None]) -> FlowRun:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pra.signing import Keyring, Signer, parse_public_key
 from pra.timing import Clock, from_iso, to_iso, utc_now
 
 CHALLENGE, ANSWER = "pra/challenge/1", "pra/approval/1"
+FENCE = "challenge"
+"""What marks a challenge in a page of Markdown: the info string of its code block."""
 _NONCE_BYTES = 32
 _LARGEST = 64 << 10
 _WIDTH = 100
@@ -108,6 +111,18 @@ def read_challenge(text: str) -> Challenge:
     """
     document = _decode(text, "challenge")
     return challenge_of(document)
+
+
+def find_challenge(page: str) -> Challenge:
+    """The challenge in a page of Markdown.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = re.search(rf"^```{FENCE}\s*$(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise _unreadable("challenge")
+    return read_challenge(found[1])
 
 
 def challenge_of(document: Mapping[str, Any]) -> Challenge:

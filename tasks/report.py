@@ -38,6 +38,7 @@ from pra.messages import translator
 from pra.model import PublishResult, Status, Verdict
 from pra.procedures.backup import BackupReport, Outcome
 from pra.procedures.drill import DrillReport
+from pra.procedures.failover import FailoverReport
 from pra.procedures.judging import VerifyReport
 from pra.report import markdown
 from pra.report.stamp import Stamp
@@ -48,6 +49,7 @@ from tasks import pages
 from tasks.work import Work
 
 Ended = State[Any]
+Recorded = DrillReport | FailoverReport
 _DUE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED)
 
 
@@ -128,7 +130,7 @@ def show_backup(work: Work, report: BackupReport) -> None:
         )
 
 
-def show_proofs(target: str, reports: Sequence[VerifyReport]) -> None:
+def show_proofs(target: str, reports: Sequence[VerifyReport], kind: str = "verify") -> None:
     """One table of phases, one page of verdicts: ``verify-phases-<target>`` and ``verify-<target>``."""
     if not reports:
         return
@@ -144,19 +146,22 @@ def show_proofs(target: str, reports: Sequence[VerifyReport]) -> None:
     ]
     with _unimportant("the run's artifacts"):
         create_table_artifact(
-            rows, key=f"verify-phases-{target}", description=_("Time of each step, and its share of the RTO")
+            rows, key=f"{kind}-phases-{target}", description=_("Time of each step, and its share of the RTO")
         )
         create_markdown_artifact(
             pages.proof_page(reports, _),
-            key=f"verify-{target}",
+            key=f"{kind}-{target}",
             description="; ".join(_sentence(report) for report in reports),
         )
 
 
 @contextmanager
-def drill_shown(target: str) -> Iterator[list[DrillReport]]:
-    """Show what the body appends, once it is left: the report as ``drill-<target>``, its times as a table."""
-    done: list[DrillReport] = []
+def drill_shown(target: str) -> Iterator[list[Recorded]]:
+    """Show what the body appends, once it is left: the report as ``drill-<target>``, its times as a table.
+
+    That of a failover: ``failover-<target>``.
+    """
+    done: list[Recorded] = []
     try:
         yield done
     finally:
@@ -164,7 +169,7 @@ def drill_shown(target: str) -> Iterator[list[DrillReport]]:
             _show_drill(target, report)
 
 
-def _show_drill(target: str, report: DrillReport) -> None:
+def _show_drill(target: str, report: Recorded) -> None:
     settings = load_settings()
     _ = translator(settings.language)
     record = report.record
@@ -173,29 +178,34 @@ def _show_drill(target: str, report: DrillReport) -> None:
     with _unimportant("the run's artifacts"):
         create_table_artifact(
             pages.phase_rows(phases, objective, _),
-            key=f"drill-phases-{target}",
+            key=f"{record.kind}-phases-{target}",
             description=_("Time of each step, and its share of the RTO"),
         )
         create_markdown_artifact(
-            markdown.render(record, Stamp.of(report.evidence), report.earlier, settings.language),
-            key=f"drill-{target}",
+            markdown.render(
+                record,
+                Stamp.of(report.evidence),
+                report.earlier if isinstance(report, DrillReport) else (),
+                settings.language,
+            ),
+            key=f"{record.kind}-{target}",
             description=_drill_sentence(report),
         )
 
 
-def _drill_sentence(report: DrillReport) -> str:
+def _drill_sentence(report: Recorded) -> str:
     record = report.record
     wrong = [c for c in record.checks if c.status in (Status.FAILED, Status.SKIPPED)]
     told = ", ".join(f"{c.name} {c.status} ({c.reason or c.observed})" for c in wrong)
-    head = f"{record.verdict}: {record.scenario} (evidence {report.evidence.head.short})"
+    head = f"{record.verdict}: {record.scenario or record.kind} (evidence {report.evidence.head.short})"
     return f"{head}: {told}" if told else head
 
 
 # --- verdict and colour
 
 
-def drill_ended(report: DrillReport) -> Ended:
-    """The drill's verdict; an abort is neither green nor a failure of what was rehearsed."""
+def drill_ended(report: Recorded) -> Ended:
+    """Its verdict; an abort is neither green nor a failure of what was rehearsed, or was to be done."""
     message = _drill_sentence(report)
     if isinstance(report.verdict, Verdict):
         return _ended(report.verdict, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,8 +22,10 @@ from pra.approval import Challenge, answer
 from pra.engines.recovery import LATEST
 from pra.failover.plan import Order
 from pra.failover.state import Reply
+from pra.model import Status
 from pra.procedures import failover
 from pra.procedures.failover import FailoverReport
+from pra.restored import CheckSet
 from pra.settings import load_settings
 from pra.signing import Signer
 from tests.fix_cluster import Cluster
@@ -50,7 +53,7 @@ FENCE = """\
 import os, signal, sys
 from pathlib import Path
 with open("{place}/fenced", "a") as out:
-    out.write(os.environ["PRA_FAILOVER_ID"] + "\\n")
+    out.write(os.environ["FAILOVER_ID"] + "\\n")
 if not Path("{place}/fence-is-broken").exists():
     try:
         os.kill(int(Path("{pgdata}/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
@@ -59,11 +62,17 @@ if not Path("{place}/fence-is-broken").exists():
 """
 NOTE = """\
 #!/bin/sh
-echo "$PRA_FAILOVER_TARGET" >> {place}/{name}
+echo "$FAILOVER_TARGET" >> {place}/{name}
 """
 STREAMER = """\
 #!{python}
-import os, subprocess
+import os, signal, subprocess, time
+try:
+    old = int(open("{place}/streamer.pid").read())
+    os.killpg(old, signal.SIGKILL)
+    time.sleep(0.2)
+except (OSError, ValueError):
+    pass
 with open("{place}/streamer.log", "ab") as log:
     child = subprocess.Popen(
         ["{python}", "-m", "deployments.cli", "wal", "stream"], start_new_session=True, cwd="{root}",
@@ -121,25 +130,34 @@ class FailoverWorld:
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def hands(self, **changed: Any) -> Hands:
-        return Hands(self.approver, **changed)
+        return Hands(**{"signer": self.approver, **changed})
 
     def change(self, **changed: Any) -> None:
         """Change the failover's settings, in pra.toml and as loaded; None takes a key out."""
         config = self.world.home / "pra.toml"
-        lines = []
-        for line in config.read_text().splitlines():
-            key = line.partition(" =")[0]
-            if key not in changed:
-                lines.append(line)
-        section = lines.index("[targets.db.failover]") + 1
-        lines[section:section] = [f'{k} = "{v}"' for k, v in changed.items() if v is not None]
-        config.write_text("\n".join(lines) + "\n")
+        lines = config.read_text().splitlines()
+        start = lines.index("[targets.db.failover]") + 1
+        until = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+        section = [line for line in lines[start:until] if line.partition(" =")[0] not in changed]
+        section += [f"{key} = {json.dumps(value)}" for key, value in changed.items() if value is not None]
+        config.write_text("\n".join([*lines[:start], *section, *lines[until:]]) + "\n")
         self.world.settings = load_settings(config, {**os.environ, **self.world.environment})
 
-    def failover(self, hands: Hands | None = None, **order: Any) -> FailoverReport:
+    def failover(
+        self, hands: Hands | None = None, *, checks: CheckSet | None = None, **order: Any
+    ) -> FailoverReport:
         with self.world.context() as context:
             asked = replace(Order(moment=LATEST), **order)
-            return failover.run(context, Checks(), asked, hands or self.hands())
+            return failover.run(context, checks or Checks(), asked, hands or self.hands())
+
+    def told(self, done: FailoverReport) -> str:
+        """What a failing test has to show: the checks that did not pass, and the streamer's words."""
+        bad = (Status.FAILED, Status.SKIPPED)
+        lines = [
+            f"{c.name} {c.status}: {c.observed} {c.reason}" for c in done.record.checks if c.status in bad
+        ]
+        log = self.place / "streamer.log"
+        return "\n".join([*lines, log.read_text()[-3000:] if log.exists() else "no streamer"])
 
     def rows(self) -> int:
         """Of the server that answers where the old one did."""

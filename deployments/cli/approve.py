@@ -96,7 +96,7 @@ def _resume(out: Output, run: UUID, signer: Signer, *, yes: bool) -> int:
     # Loaded here: only an approval of a run may load Prefect.
     from deployments import flow_runs
 
-    challenge = read_challenge(flow_runs.challenge_of(run))
+    challenge = flow_runs.challenge_of(run)
     _show(out, challenge, ask=not yes and sys.stdin.isatty())
     text = answer(challenge, signer)
     flow_runs.answer(run, text)

@@ -100,10 +100,10 @@ class Failover:
     def env(self) -> dict[str, str]:
         """What configured commands are told."""
         return {
-            "PRA_FAILOVER_ID": self.journal.failover,
-            "PRA_FAILOVER_TARGET": self.target,
-            "PRA_FAILOVER_DIRECTORY": str(self.how.directory or ""),
-            "PRA_FAILOVER_DSN": self.server.dsn,
+            "FAILOVER_ID": self.journal.failover,
+            "FAILOVER_TARGET": self.target,
+            "FAILOVER_DIRECTORY": str(self.how.directory or ""),
+            "FAILOVER_DSN": self.server.dsn,
         }
 
     @property

@@ -48,8 +48,12 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
     assert {name: action for name, (action, _) in done.items()} == {
         "work pool backup": "created",
         "work pool verify": "created",
+        "work pool emergency": "created",
         "backup/db": "created",
         "restore-verify/db": "created",
+        "dr-drill/db": "created",
+        "failover/db": "created",
+        "restore/db": "created",
     }
     before = client.read_deployment_by_name("backup/db")
     assert before.parameters == {"target": "db"}

@@ -36,6 +36,7 @@ KEYS = {
     "concurrency_limit",
     "schedules",
 }
+UNSCHEDULED = {"failover", "restore"}
 ENTRIES = {entry.entrypoint: entry for entry in read_entries()}
 
 
@@ -47,7 +48,13 @@ def flow_of(entry: Entry) -> Flow[..., Any]:
 
 
 def test_every_flow_has_a_deployment() -> None:
-    assert {flow_of(entry).name for entry in ENTRIES.values()} >= {"backup", "restore-verify", "dr-drill"}
+    wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore"}
+    assert {flow_of(entry).name for entry in ENTRIES.values()} == wanted
+
+
+def test_the_real_day_is_never_scheduled_and_has_a_pool_of_its_own() -> None:
+    pools = {flow_of(entry).name: entry.work_pool for entry in ENTRIES.values()}
+    assert {name for name, pool in pools.items() if pool == "emergency"} == UNSCHEDULED
 
 
 def test_no_key_is_unknown() -> None:
@@ -114,7 +121,9 @@ def test_the_parameters_are_those_of_the_flow(entry: Entry) -> None:
     parameters = inspect.signature(flow_of(entry).fn).parameters
     assert set(entry.parameters) <= set(parameters)
     needed = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
-    assert needed == {"target"}, "the target has no default: a run without one must not pick its own"
+    # Where a restore goes is nobody's to guess either.
+    asked = {"into"} if flow_of(entry).name == "restore" else set()
+    assert needed == {"target", *asked}, "the target has no default: a run without one must not pick its own"
     assert entry.parameters["target"] == entry.name == register.MODEL
 
 
@@ -126,7 +135,7 @@ def test_every_parameter_is_documented_in_the_form(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_every_schedule_is_named_and_means_something(entry: Entry) -> None:
-    assert entry.schedules
+    assert bool(entry.schedules) == (flow_of(entry).name not in UNSCHEDULED)
     for schedule in entry.schedules:
         assert schedule["slug"]
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
