@@ -76,7 +76,7 @@ def orchestra(world: World, home: Path, *pools: str) -> Iterator[Orchestra]:
 
     from deployments.supervise import prefect_server, process_worker
 
-    shots = Path(os.environ.get("PRA_SHOTS", str(home / "shots")))
+    shots = Path(os.environ.get("SHOTS", str(home / "shots")))
     shots.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         server = stack.enter_context(prefect_server(home))
