@@ -71,7 +71,13 @@ def kill_at_every_step(world: World, nursery: Nursery, folder: Path, kinds: tupl
 
 
 @pytest.mark.timeout(400)  # some fifty rounds
-@pytest.mark.parametrize("kinds", ROUNDS.values(), ids=ROUNDS)
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(kinds, id=name, marks=pytest.mark.all if kinds[0] == "near" else ())
+        for name, kinds in ROUNDS.items()
+    ],
+)
 def test_killed_at_any_step_it_leaves_no_half_backup_and_nothing_in_the_way(
     tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...]
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_last_of_several_deletes_is_found_among_5000_transactions(past: Past
     assert found.held.holds
 
 
+@pytest.mark.all
 def test_until_looks_no_further(past: Past) -> None:
     """Up to a moment between the second delete and its repair, the second is the last."""
     whole = past.whole
@@ -205,6 +206,7 @@ def test_a_delete_behind_a_promotion_is_found(physical_world: World) -> None:
     assert found.held.lsn <= found.ended_by.lsn
 
 
+@pytest.mark.all
 def test_a_truncate_in_a_tablespace_is_found(physical_world: World) -> None:
     """Its file is gone once it was replayed: every look needs tablespaces of its own, the first one too."""
     world = physical_world
@@ -229,6 +231,7 @@ def remove_segment(world: World, name: str, *repositories: str) -> None:
             path.unlink()
 
 
+@pytest.mark.all
 def test_a_hole_in_the_wal_is_no_end_of_the_span(physical_world: World) -> None:
     """It is refused with the moment up to which one can look; another repository or a later backup helps."""
     world = physical_world

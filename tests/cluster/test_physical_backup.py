@@ -370,7 +370,13 @@ def published_id(world: World) -> str:
     raise AssertionError("nothing was published")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["restarted", "killed"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGINT, id="restarted", marks=pytest.mark.all),
+        pytest.param(signal.SIGKILL, id="killed"),
+    ],
+)
 def test_a_server_that_goes_away_is_read_again_under_a_new_id(
     physical_world: World, how: signal.Signals
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_quiet_server_needs_no_streamer_to_be_proven(physical_world: World) ->
     assert {check.name for check in report.checks} >= {"fingerprint", "recovery", "page-checksums", "amcheck"}
 
 
+@pytest.mark.all
 @pytest.mark.timeout(300)
 def test_a_busy_server_without_a_streamer_is_proven_once_its_wal_is_there(physical_world: World) -> None:
     """The backup's own WAL ends before the snapshot: what cannot be compared is never green."""

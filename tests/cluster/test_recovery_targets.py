@@ -136,6 +136,7 @@ def test_a_target_before_the_end_of_the_base_backup_is_refused(ten: Recoverable)
         server.start(lsn_target(0x2000028), 1)
 
 
+@pytest.mark.all
 @pytest.mark.timeout(60)
 def test_a_question_that_hangs_does_not_hang_us(ten: Recoverable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint asked for before a quick stop is never made: the stop goes on without it."""

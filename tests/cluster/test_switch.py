@@ -55,7 +55,13 @@ def ship_to(world: World, history: str, segment: Path, length: int | None) -> No
         ship_history(near, "db", system_id, 2, history.encode(), retain_until=None)
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["whole segment", "its beginning"])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        pytest.param(True, id="whole segment", marks=pytest.mark.all),
+        pytest.param(False, id="its beginning"),
+    ],
+)
 def test_recovery_ends_at_the_switch_and_never_behind_it(
     physical_world: World, place: Path, *, whole: bool
 ) -> None:
