@@ -71,6 +71,9 @@ ApprovalOption = Annotated[
         "--approval", metavar="FILE", help="Read the answer to the challenge there, once it is there."
     ),
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write the report there, one HTML page.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
 
 
@@ -85,6 +88,7 @@ def command(
     old_is_off: OffOption = "",
     despite_checks: DespiteOption = "",
     approval: ApprovalOption = None,
+    report: ReportOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> int:
@@ -103,7 +107,7 @@ def command(
     _typed(chosen, old_is_off, "--yes-old-is-off")
     if dry_run:
         return _show_plan(session, chosen, order)
-    return _carry_out(session, chosen, order, approval)
+    return _carry_out(session, chosen, order, approval, report)
 
 
 def _typed(target: Target, text: str, option: str) -> str:
@@ -119,11 +123,11 @@ def _typed(target: Target, text: str, option: str) -> str:
 def _show_plan(session: Session, target: Target, order: Order) -> int:
     with Scope() as scope:
         plan, outlook = planning.make(Context(session.settings, target, scope), order)
-    out = session.out
+    out, _ = session.out, session.out.translate
     if not out.result("pra/failover-plan/1", _plan_json(plan, outlook)):
         for line in planning.lines(plan, outlook):
             out.text(escape(line))
-        out.text(out.translate("Nothing was touched."))
+        out.text(_("Nothing was touched."))
     return 0
 
 
@@ -131,12 +135,16 @@ def _plan_json(plan: FailoverPlan, outlook: Outlook) -> dict[str, Any]:
     return {"plan": plan.as_json(), "plan_sha256": plan.sha256, **outlook.as_json()}
 
 
-def _carry_out(session: Session, target: Target, order: Order, approval: Path | None) -> int:
+def _carry_out(
+    session: Session, target: Target, order: Order, approval: Path | None, report: Path | None
+) -> int:
     out = session.out
     with alerting(session, "failover", target.name, typed=True), Scope() as scope, out.follow() as follow:
         work = Context(session.settings, target, scope, report=follow)
         done = failover.run(work, Checks(), order, AtTerminal(out, approval))
     tell_drill(session, done.record, done.evidence.head)
+    if report is not None:
+        _write(report, done, session.settings.language)
     if not out.result("pra/failover/1", _as_json(done)):
         _show(out, done)
     return done.verdict.exit_code if isinstance(done.verdict, Verdict) else 2
@@ -250,6 +258,14 @@ def _show(out: Output, done: FailoverReport) -> None:
         out.text(f"  - {escape(line)}")
     out.text(_("Recorded as {evidence}.").format(evidence=escape(done.evidence.key)))
     out.text(_("Evidence head: {head}").format(head=done.evidence.head.short))
+
+
+def _write(path: Path, done: FailoverReport, language: str) -> None:
+    from pra.report import html  # Jinja2 is needed for a page alone
+    from pra.report.output import write_report
+    from pra.report.stamp import Stamp
+
+    write_report(path, html.render(done.record, Stamp.of(done.evidence), (), language))
 
 
 def _duration(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pra.approval import Challenge, challenge_of, check_answer, make_challenge
 from pra.drill.record import Event, Intervention
 from pra.engines.recovery import LATEST, parse_target
+from pra.errors import UsageError
 from pra.evidence_body import account_and_host
 from pra.failover import plan as planning
 from pra.failover.plan import FailoverPlan, Order
@@ -28,6 +29,7 @@ def make_plan(this: Failover) -> None:
     recorded = this.journal.facts("plan")
     if this.is_done("recover") or _is_promoting(this):
         this.plan = FailoverPlan.from_json(recorded["plan"])
+        _is_still_there(this, this.plan)
         return
     if "recover" in this.journal.begun and this.how.directory is not None:
         place(this, int(recorded["major"])).clear()
@@ -45,6 +47,17 @@ def make_plan(this: Failover) -> None:
             "asked": _asked(this.order),
             "challenge": _challenge(this).as_json(),
         }
+
+
+def _is_still_there(this: Failover, plan: FailoverPlan) -> None:
+    """Once something was recovered, the settings must still lead to it."""
+    there = str(this.how.directory) if plan.way == "restore" and this.how.standby is None else ""
+    if (plan.way == "standby") != (this.how.standby is not None) or there != plan.directory:
+        raise UsageError(
+            "the settings lead elsewhere than to what was recovered",
+            op="resume failover",
+            hint=f"Put failover.{'standby' if plan.way == 'standby' else f'directory = {plan.directory}'} back.",
+        )
 
 
 def _challenge(this: Failover) -> Challenge:

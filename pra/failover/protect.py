@@ -20,7 +20,7 @@ from pra.failover.server import put_into_service
 from pra.failover.state import Failover, Hands
 from pra.model import CheckResult, Status, Verdict
 from pra.postgres.connect import postgres_errors
-from pra.postgres.replication import SlotFacts, read_replication
+from pra.postgres.replication import read_replication
 from pra.procedures import backup, verify
 from pra.procedures.context import Context
 from pra.procedures.preflight_physical import require
@@ -108,7 +108,7 @@ def _streamer(this: Failover, hands: Hands, step: StepDone) -> None:
         run_command(
             this.context.scope, how.streamer, op="start streamer", limit=how.streamer_timeout, env=this.env
         )
-    elif not _waiting_for(this, began):
+    elif not _is_connected(this):
         hands.say(f"Stop the old server's streamer, then start the new one's: {streamer_command(this)}")
         if how.serving != this.context.target.dsn:
             hands.say(f"And for good, set targets.{this.target}.dsn in pra.toml to: {how.serving}")
@@ -126,8 +126,7 @@ def _streamer(this: Failover, hands: Hands, step: StepDone) -> None:
 
 def _waiting_for(this: Failover, began: datetime) -> str:
     """What of a living streamer is not to be seen yet; empty when it streams into every repository."""
-    slot = _slot_facts(this)
-    if slot is None or not slot.active:
+    if not _is_connected(this):
         return f"nobody is connected to slot {this.context.target.slot}"
     for name, storage in this.context.repositories.items():
         vouched = look_at_stream(storage, this.target, this.context.clock).vouched
@@ -136,12 +135,13 @@ def _waiting_for(this: Failover, began: datetime) -> str:
     return ""
 
 
-def _slot_facts(this: Failover) -> SlotFacts | None:
+def _is_connected(this: Failover) -> bool:
     try:
         with this.server.connect() as connection:
-            return read_replication(connection, this.context.target.slot).slot
+            slot = read_replication(connection, this.context.target.slot).slot
     except PostgresError:
-        return None
+        return False
+    return slot is not None and slot.active
 
 
 def _first_backup(this: Failover, step: StepDone) -> tuple[str, str]:

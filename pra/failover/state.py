@@ -104,6 +104,7 @@ class Failover:
             "FAILOVER_TARGET": self.target,
             "FAILOVER_DIRECTORY": str(self.how.directory or ""),
             "FAILOVER_DSN": self.server.dsn,
+            "FAILOVER_OLD_DSN": self.context.server.dsn,
         }
 
     @property

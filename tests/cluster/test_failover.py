@@ -219,13 +219,18 @@ def test_killed_at_the_end_of_a_step_it_goes_on(
     for number, step in enumerate(steps):
         again = ["--resume"] if number else []
         program = KILL.format(step=step, before=before and step not in ("plan", "approve"))
-        ended = run_pra(failing, *words, *again, program=program)
+        # Pasted once: with the empty line at its end.
+        pasted = f"{answered.read_text()}\n" if number == 1 else ""
+        how = words[:2] if pasted else words
+        ended = run_pra(failing, *how, *again, stdin=pasted, program=program)
         assert ended.returncode == -9, (step, ended.stderr)
         if step == "plan":
             approve_by_command(failing, answered)
-    last = run_pra(failing, *words, "--resume", "--json", program=PROVE)
+    page = failing.place / "report.html"
+    last = run_pra(failing, *words, "--resume", "--json", "--report", str(page), program=PROVE)
     assert last.returncode == 0, last.stderr
     assert "Prefect was loaded" not in last.stderr
+    assert "</html>" in page.read_text()
     document = json.loads(last.stdout)
     assert document["verdict"] == "PASS"
     assert failing.rows() == 1000
@@ -373,6 +378,9 @@ def test_bad_input_exits_64_and_touches_nothing(
     for words, complaint in WRONG.values():
         code, said = run_cli(["failover", "db", *words]), capsys.readouterr().err
         assert (code, complaint in said, "hint:" in said) == (64, True, True), (words, said)
+    monkeypatch.setattr("sys.stdin", io.StringIO("abort\n"))
+    assert run_cli(["failover", "db", "--resume"]) == 2
+    assert "aborted" in capsys.readouterr().out
     failing.directory.mkdir()
     (failing.directory / "something").touch()
     assert run_cli(["failover", "db", "--dry-run"]) == 64
