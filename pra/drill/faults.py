@@ -14,6 +14,7 @@ from psycopg import sql
 
 from pra.drill.rehearsal import REPOSITORIES, Rehearsal
 from pra.errors import RestoreError
+from pra.messages import mark
 from pra.postgres.connect import Connection, Server, one_value, postgres_errors
 
 INTRUDER = "pra_intruder"
@@ -50,7 +51,7 @@ def kill(this: Rehearsal) -> Injected:
     this.primary.stop(signal.SIGKILL)
     control = this.primary.data / "global" / "pg_control"
     control.rename(control.with_name("pg_control.lost"))
-    return Injected(at, "The server was killed, and its control file is gone.")
+    return Injected(at, mark("The server was killed, and its control file is gone."))
 
 
 def lose_site(this: Rehearsal) -> Injected:
@@ -61,7 +62,7 @@ def lose_site(this: Rehearsal) -> Injected:
     this.kill_streamer()
     this.lose("primary", "near", "state")
     (this.home / "pra.toml").unlink()
-    return Injected(at, "Server, streamer, local repository, keys and state were lost at once.")
+    return Injected(at, mark("Server, streamer, local repository, keys and state were lost at once."))
 
 
 def rot(this: Rehearsal, backup_id: str) -> Injected:

@@ -32,6 +32,7 @@ from pra.evidence_body import common
 from pra.evidence_record import EvidenceRecord
 from pra.keys import key_sheet, load_identities, load_keyring
 from pra.keysheet import RepositoryAccess
+from pra.messages import mark
 from pra.model import CheckResult, Status, Verdict
 from pra.postgres.connect import Server, one_value, postgres_errors
 from pra.postgres.sandbox import sandbox_account, sandbox_root
@@ -446,13 +447,15 @@ def earlier(context: Context, record: DrillRecord, stored: EvidenceRecord) -> tu
 def _plan_way_back(this: Drill) -> None:
     """What an operator would have to do next on the real day."""
     if this.method.recovery == "beside":
-        this.afterwards += ["Take a full backup now: the repaired table is in no backup yet."]
+        this.afterwards += [mark("Take a full backup now: the repaired table is in no backup yet.")]
         return
     this.afterwards += [
-        "Keep the old server fenced until its disk has been looked at: nothing may write to it.",
-        "Re-protect the recovered server: new slot and streamer, a full backup, a first verification.",
-        "Fail back only in a maintenance window: a base backup of the recovered server on the old host, "
-        "streaming until it has caught up, then a planned switch.",
+        mark("Keep the old server fenced until its disk has been looked at: nothing may write to it."),
+        mark("Re-protect the recovered server: new slot and streamer, a full backup, a first verification."),
+        mark(
+            "Fail back in a maintenance window: a base backup of the recovered server on the old host, "
+            "streaming until it has caught up, then a planned switch."
+        ),
     ]
 
 
