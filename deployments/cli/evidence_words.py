@@ -67,7 +67,7 @@ def _about(body: Mapping[str, Any]) -> str:
     removed = body.get("removed")
     if isinstance(removed, list):
         return f"{len(removed)} ({body.get('repository', '?')})"
-    for name in ("backup_id", "scenario", "key_id"):
+    for name in ("backup_id", "scenario", "key_id", "step", "failover"):
         if body.get(name):
             return str(body[name])
     return "-"

@@ -53,10 +53,11 @@ def _is_still_there(this: Failover, plan: FailoverPlan) -> None:
     """Once something was recovered, the settings must still lead to it."""
     there = str(this.how.directory) if plan.way == "restore" and this.how.standby is None else ""
     if (plan.way == "standby") != (this.how.standby is not None) or there != plan.directory:
+        what = "standby" if plan.way == "standby" else f"directory = {plan.directory}"
         raise UsageError(
             "the settings lead elsewhere than to what was recovered",
             op="resume failover",
-            hint=f"Put failover.{'standby' if plan.way == 'standby' else f'directory = {plan.directory}'} back.",
+            hint=f"Put failover.{what} back.",
         )
 
 
