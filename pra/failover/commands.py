@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import socket
+from collections.abc import Mapping
 from datetime import timedelta
 
 from psycopg import conninfo
@@ -54,7 +56,28 @@ def answers(server: Server) -> bool:
             op="look for the old server",
             hint="Write the target's dsn with host and port.",
         )
-    return found in (Ping.OK, Ping.REJECT)
+    return found in (Ping.OK, Ping.REJECT) or _listens(words)
+
+
+def _listens(words: Mapping[str, str]) -> bool:
+    """Whether anything accepts a connection there: a server that hangs may wake up and take writes."""
+    hosts = (words.get("hostaddr") or words.get("host") or "").split(",")
+    ports = words.get("port", "5432").split(",")
+    ports += ports[-1:] * len(hosts)
+    return any(_accepts(host, int(port or 5432)) for host, port in zip(hosts, ports, strict=False) if host)
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        if host.startswith("/"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(_PING_SECONDS)
+                probe.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            socket.create_connection((host, port), timeout=_PING_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def refuse_if_alive(server: Server, when: str) -> None:

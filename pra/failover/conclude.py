@@ -153,7 +153,9 @@ def _findings(results: list[CheckResult]) -> list[str]:
 
 
 def _declared(this: Failover) -> str:
-    return "as declared" if this.journal.facts("plan").get("disaster_at") else "taken as the failover's start"
+    if this.declared_at is not None:
+        return "its moment was declared by the operator"
+    return "nobody declared its moment: the failover's start is taken"
 
 
 def _at(event: Event) -> datetime:

@@ -109,11 +109,14 @@ class Failover:
 
     @property
     def disaster_at(self) -> datetime:
-        """As declared; else when the failover began."""
-        declared = self.journal.facts("plan").get("disaster_at")
-        if isinstance(declared, str):
-            return from_iso(declared)
-        return self.order.disaster_at or self.journal.started_at
+        """As declared, now or at first; else when the failover began."""
+        return self.declared_at or self.journal.started_at
+
+    @property
+    def declared_at(self) -> datetime | None:
+        """When the service was lost, where somebody said so."""
+        said = self.journal.facts("plan").get("asked", {}).get("disaster_at")
+        return self.order.disaster_at or (from_iso(said) if said else None)
 
     def is_done(self, step: str) -> bool:
         return step in self.journal.done

@@ -217,7 +217,7 @@ def test_killed_at_the_end_of_a_step_it_goes_on(
     answered, words = failing.place / "answer", ["failover", "db", "--approval"]
     words.append(str(answered))
     for number, step in enumerate(steps):
-        again = ["--resume"] if number else []
+        again = ["--resume"] if number else ["--disaster-at", "2 minutes ago"]
         program = KILL.format(step=step, before=before and step not in ("plan", "approve"))
         # Pasted once: with the empty line at its end.
         pasted = f"{answered.read_text()}\n" if number == 1 else ""
@@ -234,6 +234,7 @@ def test_killed_at_the_end_of_a_step_it_goes_on(
     document = json.loads(last.stdout)
     assert document["verdict"] == "PASS"
     assert failing.rows() == 1000
+    assert document["rto"]["actual_milliseconds"] > 120_000, "it counts from what was declared at first"
     assert failing.times("announced") == 1
     assert (failing.times("fenced"), failing.times("switched")) == ((2, 2) if before else (1, 1))
     told = [line for line in document["deviations"] if "announcement was interrupted" in line]
