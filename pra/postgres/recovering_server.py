@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,12 +22,14 @@ import psycopg
 
 from pra import ephemeral
 from pra.engines.recovery_target import LATEST, RecoveryTarget, settings_of
-from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached, TargetPassed, ToolError
+from pra.errors import PraError, RestoreError, SettingsError, TargetNotReached, TargetPassed
 from pra.postgres.connect import Server, postgres_errors
 from pra.postgres.control import read_control
+from pra.postgres.recovery_log import transaction_end, where_it_ended
+from pra.postgres.recovery_settings import COMMON, DURABLE, FAST, configuration
 from pra.postgres.sandbox import INERT, PREFIX, STOP_SECONDS, sweep
 from pra.postgres.tools import Tools, can_traverse, missing_libraries, readable_by
-from pra.postgres.wal import SEGMENT, format_lsn, parse_lsn, segment_name
+from pra.postgres.wal import parse_lsn
 from pra.proc import Account, Process, Scope, can_isolate
 
 STALL_SECONDS = 900.0
@@ -41,27 +42,7 @@ _ENDED_BEFORE = "recovery ended before configured recovery target was reached"
 _INCONSISTENT = "requested recovery stop point is before consistent recovery point"
 _TOO_LOW = "because of insufficient parameter settings"
 _AT_TARGET = "pausing at the end of recovery"
-_REDO_DONE = re.compile(r"redo done at ([0-9A-F]+/[0-9A-F]+)")
-_LAST_COMMIT = re.compile(r"last completed transaction was at log time ([-0-9]{10} [0-9:.]+)")
-_ENDED_AT = re.compile(r"desc: (?:COMMIT|ABORT)\S* .*?([-0-9]{10} [0-9:.]+) UTC")
 _OURS = "the database system is"  # what our own asking leaves in the log
-
-COMMON: Mapping[str, str] = {
-    "hot_standby": "on",
-    "wal_level": "replica",
-    "autovacuum": "off",
-    "shared_buffers": "256MB",
-    "maintenance_work_mem": "256MB",
-    "max_replication_slots": "100",  # also bounds the replication origins that a checkpoint may hold
-    "max_wal_size": "4GB",
-    "wal_retrieve_retry_interval": "50ms",
-    "log_min_messages": "warning",
-    "log_line_prefix": "",
-    "log_timezone": "UTC",
-    "timezone": "UTC",
-}
-FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-DURABLE: Mapping[str, str] = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 
 class WalSource(Protocol):
@@ -316,7 +297,7 @@ class RecoveringServer:
             return False
         if _ENDED_BEFORE in said:
             raise TargetNotReached(
-                f"the WAL ended before {target.text()}: {_where_it_ended(said)}",
+                f"the WAL ended before {target.text()}: {where_it_ended(said)}",
                 op=_OP,
                 hint="Recover to latest, or to a moment before that; see: pra windows",
             )
@@ -434,51 +415,6 @@ class RecoveringServer:
         with self.log.open("rb") as file:
             file.seek(self._since)
             return file.read().decode(errors="replace")
-
-
-def configuration(settings: Mapping[str, str]) -> str:
-    """A ``postgresql.conf``."""
-    quoted = {name: value.replace("\\", "\\\\").replace("'", "''") for name, value in settings.items()}
-    return "".join(f"{name} = '{value}'\n" for name, value in quoted.items())
-
-
-def transaction_end(scope: Scope, tools: Tools, folder: Path, lsn: int, timeline: int) -> datetime | None:
-    """When the transaction ended whose commit or abort record begins at ``lsn``; None if none does.
-
-    Raises:
-        ToolError: ``pg_waldump`` cannot read that record.
-    """
-    sizes = [path.stat().st_size for path in folder.iterdir() if SEGMENT.fullmatch(path.name)]
-    if not sizes:
-        return None
-    there = [n for n in range(timeline, 0, -1) if (folder / segment_name(n, lsn, sizes[0])).exists()]
-    if not there:
-        return None
-    words = (f"--path={folder}", f"--timeline={there[0]}", f"--start={format_lsn(lsn)}", "--limit=1")
-    try:
-        done = scope.run(
-            (tools.path("pg_waldump"), *words),
-            op="read WAL",
-            timeout=60,
-            env={**tools.env(), "LC_ALL": "C", "TZ": "UTC"},
-        )
-    except ToolError as error:
-        if "could not find a valid record" not in error.stderr:
-            raise
-        return None  # the empty rest of a segment that was switched early
-    match = _ENDED_AT.search(done.stdout)
-    return _utc(match[1]) if match else None
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _where_it_ended(said: str) -> str:
-    """From the server's log: position and time of the last thing it could replay."""
-    done, commit = _REDO_DONE.findall(said), _LAST_COMMIT.findall(said)
-    where = f"the last record is at LSN {format_lsn(parse_lsn(done[-1]))}" if done else "it holds no record"
-    return f"{where}, the last transaction of {commit[-1]} UTC" if commit else where
 
 
 @contextmanager

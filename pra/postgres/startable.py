@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pra.engines.configuration import Configuration, Setting
 from pra.errors import PraError, ToolError
-from pra.postgres.recovering_server import configuration as as_file
+from pra.postgres.recovery_settings import configuration as as_file
 from pra.postgres.tools import Tools
 from pra.proc import run
 
