@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -48,6 +50,9 @@ def drill_world(world_maker: MakeWorld) -> Iterator[World]:
     A drill that asked production for anything would fail.
     """
     server = Cluster(bindir_of(18), settings=SETTINGS + SUMMARIES)
+    # Of its own: drills of other test processes are nobody's business here.
+    root = Path("/var/tmp") / f"pra-d-{os.getpid()}-{secrets.token_hex(3)}"
+    root.mkdir(mode=0o711)
     try:
         server.start()
         server.createdb("app")
@@ -58,13 +63,14 @@ def drill_world(world_maker: MakeWorld) -> Iterator[World]:
         text = config.read_text().replace(
             'lock_wait = "2s"', 'lock_wait = "2s"\ncritical_tables = ["contracts", "payments"]'
         )
-        config.write_text(text)
+        config.write_text(f'{text}\n[sandbox]\ndir = "{root}"\n')
         world = reload(world, config)
         world.backup(full=True)
         server.stop()
         yield world
     finally:
         server.remove()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def reload(world: World, config: Path) -> World:
@@ -108,10 +114,11 @@ def keys_of(world: World) -> dict[str, str]:
     return found
 
 
-def rehearsals() -> list[Path]:
-    """The folders of drills that are there."""
-    root = Path("/var/tmp/pra-sandboxes")
-    return sorted(root.glob("drill-*")) if root.exists() else []
+def rehearsals(world: World) -> set[Path]:
+    """The folders of this world's drills that are there."""
+    root = world.settings.sandbox.dir
+    assert root is not None
+    return set(root.glob("drill-*"))
 
 
 @dataclass
@@ -121,7 +128,7 @@ class Observer:
     It knows nothing of the drill but what ``rehearsal.json`` says.
     """
 
-    before: set[Path] = field(default_factory=lambda: set(rehearsals()))
+    world: World
     answers: list[tuple[datetime, bool]] = field(default_factory=list)
     journal: bytes = b""
 
@@ -151,7 +158,7 @@ class Observer:
 
     def _find(self) -> dict[str, str] | None:
         while not self._stop.wait(0.05):
-            for folder in set(rehearsals()) - self.before:
+            for folder in rehearsals(self.world):
                 file = folder / "rehearsal.json"
                 if file.exists():
                     found: dict[str, str] = json.loads(file.read_text())

@@ -32,15 +32,15 @@ def test_a_rehearsed_disaster_is_recovered_from_and_leaves_nothing(
     drill_world: World, name: str, intensity: Intensity, tmp_path: Path
 ) -> None:
     """PASS, with the observer's figures, the same keys in the real repositories, and no folder left."""
-    before, there = keys_of(drill_world), set(rehearsals())
-    with Observer() as observer:
+    before, there = keys_of(drill_world), rehearsals(drill_world)
+    with Observer(drill_world) as observer:
         record = rehearse(drill_world, name, intensity=intensity)
     assert record.verdict is Verdict.PASS, bad(record)
     assert [step.name for step in record.steps] == list(drill.PHASES)
     assert record.rows is not None
     assert record.rows.missing == 0
     assert keys_of(drill_world) == before
-    assert set(rehearsals()) == there
+    assert rehearsals(drill_world) == there
     assert_seen_alike(record, observer, tmp_path)
     with drill_world.context() as context:
         head = context.evidence.head()
@@ -101,14 +101,14 @@ def test_a_sabotaged_drill_fails_and_says_why(
 
 @slow
 def test_an_abort_at_the_approval_recovers_nothing_and_leaves_nothing(drill_world: World) -> None:
-    before, there = keys_of(drill_world), set(rehearsals())
+    before, there = keys_of(drill_world), rehearsals(drill_world)
     record = rehearse(drill_world, "data-loss", ask=lambda _: Answer("abort", "the manager", "not today"))
     assert record.verdict == "aborted"
     assert [step.name for step in record.steps][-2:] == ["approve", "report"]
     (decision,) = record.interventions
     assert (decision.decision, decision.by, decision.comment) == ("abort", "the manager", "not today")
     assert keys_of(drill_world) == before
-    assert set(rehearsals()) == there
+    assert rehearsals(drill_world) == there
 
 
 def test_a_target_of_dumps_is_refused(world: World) -> None:

@@ -33,7 +33,7 @@ SHORT = ("inject", "detect", "report")
     ],
 )
 def test_killed_in_a_phase_it_leaves_nothing_and_says_so(drill_world: World, phase: str) -> None:
-    world, before, keys = drill_world, set(rehearsals()), keys_of(drill_world)
+    world, before, keys = drill_world, rehearsals(drill_world), keys_of(drill_world)
     child = subprocess.Popen(
         [sys.executable, "-m", "deployments.cli", "drill", "--scenario", "database-down"],
         env=os.environ | world.environment,
@@ -44,7 +44,7 @@ def test_killed_in_a_phase_it_leaves_nothing_and_says_so(drill_world: World, pha
         start_new_session=True,
     )
     try:
-        folder = wait_for_phase(child, before, phase)
+        folder = wait_for_phase(world, child, phase)
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait(30)
@@ -53,7 +53,7 @@ def test_killed_in_a_phase_it_leaves_nothing_and_says_so(drill_world: World, pha
     assert reached == phase or phase in SHORT
     root = sandbox_root(world.settings.sandbox.dir, world.settings.state_dir)
     assert folder in drill.clean_up(world.settings, root)
-    assert set(rehearsals()) == before
+    assert rehearsals(drill_world) == before
     assert keys_of(world) == keys
     with world.context() as context:
         head = context.evidence.head()
@@ -63,10 +63,10 @@ def test_killed_in_a_phase_it_leaves_nothing_and_says_so(drill_world: World, pha
     assert f"in its phase {reached};" in found.deviations[0]
 
 
-def wait_for_phase(child: subprocess.Popen[bytes], before: set[Path], phase: str) -> Path:
+def wait_for_phase(world: World, child: subprocess.Popen[bytes], phase: str) -> Path:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        for folder in set(rehearsals()) - before:
+        for folder in rehearsals(world):
             file = folder / "drill.json"
             if file.exists() and json.loads(file.read_text())["phase"] == phase:
                 time.sleep(0 if phase in SHORT else 0.1)  # into the middle of it

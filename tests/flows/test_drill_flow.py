@@ -18,7 +18,7 @@ def test_a_drill_is_green_shown_and_leaves_nothing(
 ) -> None:
     for name, value in drill_world.environment.items():
         monkeypatch.setenv(name, value)
-    before, there = keys_of(drill_world), set(rehearsals())
+    before, there = keys_of(drill_world), rehearsals(drill_world)
     state = dr_drill("db", "data-loss", "light", approval=False, return_state=True)
     assert (state.type, state.name) == ("COMPLETED", "Completed"), state.message
     assert "PASS: data-loss (evidence " in str(state.message)
@@ -33,4 +33,4 @@ def test_a_drill_is_green_shown_and_leaves_nothing(
         name for name in drill.PHASES if name != "approve"
     }
     assert keys_of(drill_world) == before
-    assert set(rehearsals()) == there
+    assert rehearsals(drill_world) == there

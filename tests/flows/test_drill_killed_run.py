@@ -34,16 +34,16 @@ def stage(drill_world: World, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_a_killed_run_leaves_nothing_and_is_recorded(
     stage: Orchestra, drill_world: World, phase: str
 ) -> None:
-    before, keys = set(rehearsals()), keys_of(drill_world)
+    before, keys = rehearsals(drill_world), keys_of(drill_world)
     run_id = begin(stage, approval=False)
-    folder, pid = wait_for_phase(stage, run_id, before, phase)
+    folder, pid = wait_for_phase(drill_world, phase)
     kill_with_group(pid)
     wait_until_alone(folder)
     reached = json.loads((folder / "drill.json").read_text())["phase"]
     assert reached == phase or phase in SHORT
     root = sandbox_root(drill_world.settings.sandbox.dir, drill_world.settings.state_dir)
     assert folder in drill.clean_up(drill_world.settings, root)
-    assert set(rehearsals()) == before
+    assert rehearsals(drill_world) == before
     assert keys_of(drill_world) == keys
     assert newest(drill_world).body["verdict"] == INTERRUPTED
     assert f"in its phase {reached};" in newest(drill_world).body["deviations"][0]
@@ -53,42 +53,42 @@ def test_a_killed_run_leaves_nothing_and_is_recorded(
 def test_a_run_killed_while_it_waits_for_approval_leaves_nothing(
     stage: Orchestra, drill_world: World
 ) -> None:
-    before = set(rehearsals())
-    run_id = begin(stage, approval=True)
-    folder, pid = wait_for_phase(stage, run_id, before, "approve")
+    before = rehearsals(drill_world)
+    begin(stage, approval=True)
+    folder, pid = wait_for_phase(drill_world, "approve")
     kill_with_group(pid)
     wait_until_alone(folder)
     root = sandbox_root(drill_world.settings.sandbox.dir, drill_world.settings.state_dir)
     assert folder in drill.clean_up(drill_world.settings, root)
-    assert set(rehearsals()) == before
+    assert rehearsals(drill_world) == before
     assert "approve" in newest(drill_world).body["deviations"][0]
 
 
 def test_a_cancelled_run_leaves_nothing(stage: Orchestra, drill_world: World) -> None:
-    before = set(rehearsals())
+    before = rehearsals(drill_world)
     run_id = begin(stage, approval=False)
-    folder, _ = wait_for_phase(stage, run_id, before, "baseline")
+    folder, _ = wait_for_phase(drill_world, "baseline")
     with stage.client() as client:
         from prefect.states import Cancelling
 
         client.set_flow_run_state(UUID(run_id), Cancelling())
     wait_until_alone(folder)
     deadline = time.monotonic() + 60
-    while set(rehearsals()) != before:
+    while rehearsals(drill_world) != before:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert final(stage, run_id).is_cancelled()
 
 
 def test_a_drill_whose_worker_is_killed_finishes(drill_world: World, tmp_path: Path) -> None:
-    before = set(rehearsals())
+    before = rehearsals(drill_world)
     with orchestra(drill_world, tmp_path / "prefect", "verify") as own:
         run_id = begin(own, approval=False)
-        _, pid = wait_for_phase(own, run_id, before, "inject")
+        _, pid = wait_for_phase(drill_world, "inject")
         os.kill(worker_of(pid), signal.SIGKILL)
         ended = final(own, run_id)
     assert (ended.name, "PASS" in str(ended.message)) == ("Completed", True), ended.message
-    assert set(rehearsals()) == before
+    assert rehearsals(drill_world) == before
     assert newest(drill_world).body["verdict"] == "PASS"
 
 
@@ -101,17 +101,17 @@ def begin(stage: Orchestra, *, approval: bool) -> str:
     return str(run.id)
 
 
-def wait_for_phase(stage: Orchestra, run_id: str, before: set[Path], phase: str) -> tuple[Path, int]:
+def wait_for_phase(world: World, phase: str) -> tuple[Path, int]:
     """The drill's folder, and the process that drives it."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        for folder in set(rehearsals()) - before:
+        for folder in rehearsals(world):
             file = folder / "drill.json"
             if file.exists() and (found := json.loads(file.read_text()))["phase"] == phase:
                 time.sleep(0 if phase in SHORT else 0.1)
                 return folder, int(found["pid"])
         time.sleep(0.001)
-    raise AssertionError(f"it never came to {phase}: {state_of(stage, run_id)}")
+    raise AssertionError(f"it never came to {phase}")
 
 
 def kill_with_group(pid: int) -> None:

@@ -51,8 +51,10 @@ def report_of(stage: Orchestra, run_id: str) -> str:
     return str(found.id)
 
 
-def test_an_abort_in_the_browser_leaves_nothing_running(stage: Orchestra, browser: Browser) -> None:
-    before = set(rehearsals())
+def test_an_abort_in_the_browser_leaves_nothing_running(
+    stage: Orchestra, drill_world: World, browser: Browser
+) -> None:
+    before = rehearsals(drill_world)
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     run_id = start(stage, page, "database-down")
     paused(stage, run_id)
@@ -60,8 +62,8 @@ def test_an_abort_in_the_browser_leaves_nothing_running(stage: Orchestra, browse
     ended = final(stage, run_id)
     assert ended.name == "Aborted", ended.message
     deadline = time.monotonic() + 30
-    while set(rehearsals()) != before:
-        assert time.monotonic() < deadline, set(rehearsals()) - before
+    while rehearsals(drill_world) != before:
+        assert time.monotonic() < deadline, rehearsals(drill_world) - before
         time.sleep(0.2)
 
 
