@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +16,7 @@ from rich.markup import escape
 from checks import Checks
 from deployments.cli.alerting import alerting, tell_drill
 from deployments.cli.moments import read_moment, read_target
-from deployments.cli.output import Output, coloured
+from deployments.cli.output import Output, Report, coloured
 from deployments.cli.session import JsonOption, Session, start
 from pra.approval import Challenge
 from pra.engines.recovery import LATEST
@@ -139,15 +141,38 @@ def _carry_out(
     session: Session, target: Target, order: Order, approval: Path | None, report: Path | None
 ) -> int:
     out = session.out
-    with alerting(session, "failover", target.name, typed=True), Scope() as scope, out.follow() as follow:
-        work = Context(session.settings, target, scope, report=follow)
-        done = failover.run(work, Checks(), order, AtTerminal(out, approval))
+    bars = Bars(out)
+    with alerting(session, "failover", target.name, typed=True), Scope() as scope, closing(bars):
+        work = Context(session.settings, target, scope, report=bars)
+        done = failover.run(work, Checks(), order, AtTerminal(out, bars, approval))
     tell_drill(session, done.record, done.evidence.head)
     if report is not None:
         _write(report, done, session.settings.language)
     if not out.result("pra/failover/1", _as_json(done)):
         _show(out, done)
     return done.verdict.exit_code if isinstance(done.verdict, Verdict) else 2
+
+
+class Bars:
+    """Progress, shown only while there is some: a live display wipes the line in which somebody types."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._report: Report | None = None
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        with self._lock:
+            if self._report is None:
+                self._report = self._stack.enter_context(self._out.follow())
+            self._report(phase, done, total)
+
+    def close(self) -> None:
+        """Clear the display; the next report brings it back."""
+        with self._lock:
+            self._report = None
+            self._stack.close()
 
 
 @dataclass(frozen=True)
@@ -159,9 +184,11 @@ class AtTerminal:
     """
 
     out: Output
+    bars: Bars
     file: Path | None = None
 
     def approve(self, challenge: Challenge) -> Reply:
+        self.bars.close()
         for line in challenge.lines:
             self.out.note(line)
         self.out.note(f"Challenge, to be answered before {challenge.expires_at:%Y-%m-%d %H:%M} UTC:")
@@ -193,11 +220,13 @@ class AtTerminal:
                 lines.append(line)
 
     def old_is_off(self, target: str, place: str) -> str:
+        self.bars.close()
         self.out.note(f"Is the old server at {place} off, and can it not come back by itself?")
         self.out.note(f"When you have seen that it is, type the target's name ({target}):")
         return sys.stdin.readline().strip()
 
     def say(self, line: str) -> None:
+        self.bars.close()
         self.out.note(line)
 
 

@@ -158,7 +158,9 @@ def test_an_old_server_that_still_answers_is_refused(failing: FailoverWorld) -> 
     failing.change(streamer=None, protect="1s")  # which is another plan
     hands = failing.hands()
     done = failing.failover(hands, resume=True)
-    assert done.verdict is Verdict.PARTIAL, failing.told(done)
+    assert (done.verdict, done.finished) == (Verdict.PARTIAL, False), failing.told(done)
+    assert "no streamer" in failing.told(done)
+    assert any("pra wal stream db" in line for line in hands.said)
     assert len(hands.shown) == 1
     assert failing.times("fenced") == 2
 
@@ -313,6 +315,7 @@ def test_a_server_that_is_no_standby_is_refused(failing: FailoverWorld) -> None:
 # -- what is not finished, and what is asked for wrongly -----------------------------------------------
 
 
+@pytest.mark.all
 def test_it_stays_red_until_a_streamer_lives(failing: FailoverWorld) -> None:
     """Without a command the streamer's own is shown and waited for; then PARTIAL, and open."""
     failing.world.backup()
