@@ -9,12 +9,15 @@
     <target>/wal/<system id>/<timeline>/partial/<segment>-<lsn>.zst[.age]
     <target>/evidence/<sequence>.json
     <target>/leases/<id>
+    <target>/scrub.json                       what was read again when
+    _status/<host>/<yyyy>/<mm>/<dd>/<hour>-<n>.jsonl.zst, and day-<n>.jsonl.zst once a day is over
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from pra.errors import IntegrityError, UsageError
 from pra.model import BACKUP_ID, NAME
@@ -23,6 +26,7 @@ OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LEASE_ID = re.compile(r"[a-z0-9-]{1,80}")
 _EVIDENCE = re.compile(r"(\d{10})\.json")
 MANIFEST = "manifest.json"
+_SAMPLES = re.compile(r"_status/([a-z0-9.-]{1,63})/(\d{4})/(\d\d)/(\d\d)/(\d\d|day)-(\d{1,6})\.jsonl\.zst")
 _SYSTEM_ID = re.compile(r"\d{1,20}")
 _WAL_SEGMENT = re.compile(r"([0-9A-F]{24})-([0-9a-f]{64})\.zst(\.age)?")
 _WAL_HISTORY = re.compile(r"([0-9A-F]{8})-([0-9a-f]{64})\.history")
@@ -97,6 +101,50 @@ def split_backup_key(target: str, key: str) -> tuple[str, str] | None:
         return None
     backup_id, slash, rest = key[len(prefix) :].partition("/")
     return (backup_id, rest) if backup_id and slash and rest else None
+
+
+def scrub_key(target: str) -> str:
+    """Names and times only; written conditionally."""
+    return f"{target_prefix(target)}scrub.json"
+
+
+# -- status: no target is named _status, since a name has no underscore. --------------------------
+
+
+@dataclass(frozen=True)
+class SamplesKey:
+    """One object of samples: an hour of a day, or (``hour`` None) the whole of it."""
+
+    key: str
+    host: str
+    day: date
+    hour: int | None
+    number: int
+
+
+def samples_prefix(host: str = "", day: date | None = None) -> str:
+    """Everything; of one host; of one host and day."""
+    return "_status/" + (f"{host}/" if host else "") + (f"{day:%Y/%m/%d}/" if host and day else "")
+
+
+def samples_key(host: str, day: date, hour: int | None, number: int) -> str:
+    part = "day" if hour is None else f"{hour:02d}"
+    key = f"{samples_prefix(host, day)}{part}-{number}.jsonl.zst"
+    if split_samples_key(key) is None:
+        raise UsageError(f"not a host's name: {host[:80]!r}", op="name object")
+    return key
+
+
+def split_samples_key(key: str) -> SamplesKey | None:
+    """What a key below ``_status/`` stands for; None for anything else that lies there."""
+    match = _SAMPLES.fullmatch(key)
+    if match is None:
+        return None
+    try:
+        day = datetime.strptime("/".join(match.group(2, 3, 4)), "%Y/%m/%d").date()
+    except ValueError:
+        return None
+    return SamplesKey(key, match[1], day, None if match[5] == "day" else int(match[5]), int(match[6]))
 
 
 # -- WAL: age is randomized; by the plaintext's hash in the key two writers write the same key. ---

@@ -41,6 +41,7 @@ from pra.settings_source import (
     read_toml,
     refuse_secrets,
 )
+from pra.settings_status import Status
 from pra.timing import format_duration
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "SandboxSettings",
     "Settings",
     "Signing",
+    "Status",
     "Target",
     "approver_key_file",
     "load_settings",
@@ -76,6 +78,7 @@ class Settings(Frozen):
     postgres: PostgresSettings = Field(default_factory=PostgresSettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
     alerts: Alerts = Field(default_factory=Alerts)
+    status: Status = Field(default_factory=Status)
     state_dir: Path
 
     def target(self, name: str | None = None) -> Target:
@@ -98,6 +101,13 @@ class Settings(Frozen):
                 "several targets are configured", op="choose target", hint=f"Name one of: {names}."
             )
         return next(iter(self.targets.values()))
+
+    @property
+    def status_repository(self) -> Repository | None:
+        """Where samples go; None where no target is configured."""
+        first = next((target.repositories[0] for target in self.targets.values()), None)
+        name = self.status.repository or first
+        return None if name is None else self.repositories[name]
 
     def repositories_of(self, target: Target) -> list[Repository]:
         """The target's repositories, in the order in which it lists them."""
@@ -126,6 +136,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
     overlay(raw, {**read_dotenv(file.parent / ".env"), **env}, Settings)
     _name_entries(raw, configured)
     _resolve_paths(raw, file.parent, env)
+    _find_prefect(raw, env)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
@@ -207,6 +218,18 @@ def _resolve_paths(raw: dict[str, Any], base: Path, env: Mapping[str, str]) -> N
                     failover[key] = _below(base, failover[key])
 
 
+def _find_prefect(raw: dict[str, Any], env: Mapping[str, str]) -> None:
+    """Where Prefect itself is told of its API, the status knows of it too."""
+    table = raw.setdefault("status", {})
+    if isinstance(table, dict):
+        for key, variable in (
+            ("prefect_api", "PREFECT_API_URL"),
+            ("prefect_auth", "PREFECT_API_AUTH_STRING"),
+        ):
+            if key not in table and env.get(variable):
+                table[key] = env[variable]
+
+
 def _default_state(env: Mapping[str, str]) -> Path:
     home = Path(env.get("HOME") or Path.home())
     return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "pra"
@@ -223,6 +246,12 @@ def _below(base: Path, value: Any) -> Any:
 
 
 def _check_references(settings: Settings) -> None:
+    place = settings.status.repository
+    if place is not None and place not in settings.repositories:
+        known = sorted(settings.repositories)
+        fail(
+            f"status.repository names an unknown repository: {place!r}", nearest(("repository", place), known)
+        )
     for target in settings.targets.values():
         for index, name in enumerate(target.repositories):
             where = f"targets.{target.name}.repositories"

@@ -187,6 +187,9 @@ class SandboxSettings(Frozen):
 
 
 class Alerts(Frozen):
+    """``heartbeat``: a URL that is asked after every status pass without anything critical."""
+
+    heartbeat: SecretStr | None = None
     slack_token: SecretStr | None = None
     slack_channel: str | None = None
     slack_webhook: SecretStr | None = None

@@ -31,6 +31,7 @@ from deployments.cli import (
     locate,
     restore,
     signals,
+    status,
     verify,
     wal,
     windows,
@@ -55,6 +56,8 @@ app.command("drill")(drill.command)
 app.command("failover")(failover.command)
 app.command("approve")(approve.command)
 app.command("locate")(locate.command)
+app.command("status")(status.status)
+app.command("monitor")(status.monitor)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -93,6 +93,10 @@ class Output:
     def note(self, line: str) -> None:
         """A remark on the way: always on stderr."""
         _console(stderr=True).print(escape(line), highlight=False, soft_wrap=True)
+
+    def show(self, renderable: RenderableType) -> None:
+        """Something that Rich lays out, for people."""
+        _console(stderr=self.json).print(renderable, highlight=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Cells are Rich markup: escape what comes from outside."""

@@ -166,6 +166,8 @@ def first_line(error: BaseException, secrets: tuple[str, ...] = ()) -> str:
     diagnostic = getattr(error, "diag", None)
     text = (diagnostic.message_primary if diagnostic is not None else None) or str(error)
     lines = [line.strip() for line in redact(text, secrets).splitlines() if line.strip()]
+    # libpq asks it below the reason, which is what to say.
+    lines = [line for line in lines if not line.startswith("Is the server running")] or lines
     return lines[-1][:400] if lines else type(error).__name__
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pra.errors import PraError
+from pra.listing import BackupEntry
 from pra.postgres.replication import read_replication
-from pra.postgres.wal import SEGMENT_BYTES
+from pra.postgres.wal import SEGMENT_BYTES, segment_end
 from pra.procedures.context import Context
 from pra.procedures.wal import segment_sizes, wal_backups
 from pra.timing import format_duration
@@ -29,6 +30,7 @@ class RepositoryWal:
         streamed_until: Until when everything was here, as the streamer says; None: none says so.
         lag_seconds: Since when nothing is known to have arrived.
         streaming: A streamer holds the lease.
+        reached: Where the furthest piece of the newest timeline ends; 0: there is none.
     """
 
     repository: str
@@ -44,6 +46,7 @@ class RepositoryWal:
     streamed_until: datetime | None
     lag_seconds: float | None
     streaming: bool
+    reached: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def check(context: Context) -> WalCheck:
     warnings: list[str] = []
     for repository in context.repositories:
         try:
-            found = _check_repository(context, repository)
+            found = check_repository(context, repository)
         except PraError as error:
             warnings.append(f"{repository}: {error.message}")
             continue
@@ -74,8 +77,8 @@ def check(context: Context) -> WalCheck:
             critical.append(f"{repository}: no WAL of {context.target.name} is here")
         items += found
     for item in items:
-        critical += _complaints(item)
-    newest = _newest_per_repository(items)
+        critical += complaints(item)
+    newest = newest_per_repository(items)
     rpo = context.target.rpo.total_seconds()
     for item in newest:
         if item.lag_seconds is None or item.lag_seconds > rpo:
@@ -90,10 +93,20 @@ def check(context: Context) -> WalCheck:
     return WalCheck(tuple(items), tuple(critical), tuple(warnings))
 
 
-def _check_repository(context: Context, repository: str) -> list[RepositoryWal]:
+def check_repository(
+    context: Context, repository: str, known: Sequence[BackupEntry] | None = None
+) -> list[RepositoryWal]:
+    """The WAL of each server in one repository.
+
+    Args:
+        known: Its backups, where somebody has just read them.
+
+    Raises:
+        StorageError: The repository does not answer.
+    """
     storage, target = context.storage(repository), context.target.name
     now = context.clock()
-    entries = context.catalog(repository).backups()
+    entries = context.catalog(repository).backups() if known is None else known
     backups, sizes = wal_backups(entries), segment_sizes(entries)
     found = []
     for system_id in systems(storage, target):
@@ -119,9 +132,16 @@ def _check_repository(context: Context, repository: str) -> list[RepositoryWal]:
                 streaming.vouched,
                 None if latest is None else max(0.0, (now - latest).total_seconds()),
                 streaming.alive,
+                _reached(archive, size),
             )
         )
     return found
+
+
+def _reached(archive: Archive, segment_bytes: int) -> int:
+    whole = {name: segment_end(name, segment_bytes) for name in archive.segments}
+    ends = {name: partial.lsn for name, partial in archive.partials.items()} | whole
+    return ends[max(ends)] if ends else 0
 
 
 def _missing(archive: Archive, backups: Sequence[WalBackup]) -> tuple[tuple[str, str], ...]:
@@ -133,7 +153,8 @@ def _missing(archive: Archive, backups: Sequence[WalBackup]) -> tuple[tuple[str,
     )
 
 
-def _complaints(item: RepositoryWal) -> list[str]:
+def complaints(item: RepositoryWal) -> list[str]:
+    """What is wrong with it, one line each; each is critical."""
     where = item.repository
     found = [
         f"{where}: {gap.segments} segments are missing on timeline {gap.timeline}: {gap.first} to {gap.last}"
@@ -145,7 +166,7 @@ def _complaints(item: RepositoryWal) -> list[str]:
     return found
 
 
-def _newest_per_repository(items: Sequence[RepositoryWal]) -> list[RepositoryWal]:
+def newest_per_repository(items: Sequence[RepositoryWal]) -> list[RepositoryWal]:
     """The server that wrote last: of one that was replaced nothing arrives any more."""
     found: dict[str, RepositoryWal] = {}
     for item in items:
