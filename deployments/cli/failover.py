@@ -24,6 +24,7 @@ from pra.errors import UsageError
 from pra.failover import plan as planning
 from pra.failover.plan import FailoverPlan, Outlook
 from pra.failover.state import Reply
+from pra.failover.words import lines
 from pra.model import Status, Verdict
 from pra.proc import Scope
 from pra.procedures import failover
@@ -127,7 +128,7 @@ def _show_plan(session: Session, target: Target, order: Order) -> int:
         plan, outlook = planning.make(Context(session.settings, target, scope), order)
     out, _ = session.out, session.out.translate
     if not out.result("pra/failover-plan/1", _plan_json(plan, outlook)):
-        for line in planning.lines(plan, outlook):
+        for line in lines(plan, outlook):
             out.text(escape(line))
         out.text(_("Nothing was touched."))
     return 0

@@ -16,6 +16,7 @@ from pra.failover import plan as planning
 from pra.failover.plan import FailoverPlan, Order
 from pra.failover.server import Place
 from pra.failover.state import Aborted, Failover, Hands
+from pra.failover.words import lines
 from pra.postgres.tools import find_tools
 from pra.timing import from_iso, to_iso, utc_now
 
@@ -68,7 +69,7 @@ def _challenge(this: Failover) -> Challenge:
         this.target,
         this.journal.failover,
         this.plan.as_json(),
-        lines=planning.lines(this.plan, this.outlook),
+        lines=lines(this.plan, this.outlook),
         lives=this.how.approval,
         clock=this.context.clock,
     )

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pra.approval import digest
@@ -21,7 +20,7 @@ from pra.procedures.destination import Destination
 from pra.procedures.physical_plan import Wishes
 from pra.procedures.planning import Planned, choice_of, plan_recovery
 from pra.settings_failover import COMMANDS, Failover
-from pra.timing import format_duration, to_iso
+from pra.timing import to_iso
 
 SCHEMA = "pra/failover-plan/1"
 _OP = "plan failover"
@@ -280,43 +279,3 @@ def _where_least_is_lost(context: Context, order: Order) -> Planned:
     if order.moment.kind != "latest":
         return found[0]
     return max(found, key=lambda each: (each.plan.timeline, each.plan.until))
-
-
-def lines(plan: FailoverPlan, outlook: Outlook) -> tuple[str, ...]:
-    """The plan for people who decide: English, since it is signed with the challenge."""
-    if plan.way == "standby":
-        how = [f"Promote the standby {plan.standby}."]
-    else:
-        chain = " + ".join(plan.chain)
-        moment = "the end of the WAL" if plan.moment == "latest" else plan.moment
-        how = [
-            f"Restore {chain} from {plan.repository} into {plan.directory}, recover to {moment}.",
-            *(f"Tablespace {old} goes to {new}." for old, new in plan.tablespaces.items()),
-        ]
-    estimate = "unknown, none was measured" if outlook.seconds is None else format_duration(outlook.seconds)
-    if outlook.loses_seconds is None or outlook.lost_after is None:
-        loss = "unknown until the WAL has been replayed"
-    else:
-        loss = f"at most {format_duration(outlook.loses_seconds)}, since {to_iso(outlook.lost_after)}"
-    fence = "by command" if "fence" in plan.commands else "an operator types that it is off"
-    return (
-        f"Failover of {plan.target}.",
-        *how,
-        f"Fence the old server: {fence}.",
-        f"The service answers at {plan.serving} afterwards; switch: {_switch(plan)}.",
-        f"Estimated time: {estimate}. Expected loss: {loss}.",
-    )
-
-
-def _switch(plan: FailoverPlan) -> str:
-    ways = []
-    if plan.service_file:
-        ways.append(f"service {plan.service} in {plan.service_file}")
-    if "switch" in plan.commands:
-        ways.append("by command")
-    return " and ".join(ways) or "none is configured"
-
-
-def is_free(directory: Path) -> bool:
-    """Whether nothing lies there yet."""
-    return not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))

@@ -21,22 +21,18 @@ from pra.evidence_record import EvidenceRecord
 from pra.failover import conclude as concluding
 from pra.failover import journal as journals
 from pra.failover import protect as protecting
-from pra.failover import reach
+from pra.failover import reach, recovering
 from pra.failover.commands import refuse_if_alive, run_command
 from pra.failover.deciding import approve, challenge_now, make_plan, place
-from pra.failover.journal import STEPS, Journal, StepDone
-from pra.failover.plan import Order, failover_of, serving_standby
+from pra.failover.journal import STEPS, Journal
+from pra.failover.plan import Order, failover_of
 from pra.failover.protect import Unprotected
-from pra.failover.recovered import check_serving, newest_backup, remember
+from pra.failover.recovered import check_serving
 from pra.failover.server import await_answer, is_ours
-from pra.failover.standby import promote
 from pra.failover.state import Aborted, Failover, Hands, alone, begin
-from pra.model import CheckResult, Status, Verdict
-from pra.postgres.wal import format_lsn
-from pra.procedures.bring_back import Wanted, bring_back
+from pra.model import Status, Verdict
 from pra.procedures.context import Context
 from pra.restored import CheckSet
-from pra.timing import to_iso
 
 __all__ = [
     "PHASES", "Aborted", "ChecksFailed", "FailoverReport", "Order", "Unprotected", "announce", "approve",
@@ -155,55 +151,10 @@ def recover(this: Failover) -> None:
     this.journal.begin("recover")
     with this.step("recover") as step:
         if this.plan.way == "standby":
-            _promote(this, step)
+            recovering.promote_standby(this, step)
         else:
-            _bring_back(this, step)
+            recovering.restore(this, step)
         step.events.append(Event("recovered", this.context.clock()))
-
-
-def _bring_back(this: Failover, step: StepDone) -> None:
-    plan, order, how = this.plan, this.order, this.how
-    assert plan is not None
-    assert how.directory is not None
-    wanted = Wanted(
-        plan.repositories,
-        order.moment,
-        order.backup_id,
-        disaster_at=this.disaster_at,
-        tablespaces=how.tablespaces,
-    )
-    with bring_back(this.context, wanted, how.directory) as brought:
-        step.facts |= remember(this, brought)
-    for line in brought.passed_over:
-        step.deviations.append(f"Passed over: {line}.")
-    if step.facts["backup_id"] != plan.backup_id:
-        step.deviations.append(f"{plan.backup_id} was approved, {step.facts['backup_id']} was used.")
-
-
-def _promote(this: Failover, step: StepDone) -> None:
-    """A newest backup is named beside it: its manifest says what has to be there."""
-    scope = this.context.scope
-    repository, manifest, sha256 = newest_backup(this.context)
-    done = promote(serving_standby(this.context, this.how), this.how.promote_timeout, lambda: scope.closed)
-    if done.already:
-        step.deviations.append("The standby had been promoted before this step began.")
-    before = int(this.journal.facts("plan")["outlook"]["timeline"])
-    observed = f"timeline {before} → {done.timeline}, at {format_lsn(done.reached)}"
-    status = Status.PASSED if done.timeline > before else Status.FAILED
-    step.checks.append(CheckResult("promotion", status, "a timeline of its own", observed))
-    step.facts |= {
-        "promoted": True,
-        "backup_id": manifest.backup_id,
-        "repository": repository,
-        "manifest_sha256": sha256,
-        "system_id": manifest.server.system_identifier,
-        "major": manifest.server.version_num // 10000,
-        "timeline": done.timeline,
-        "reached": done.reached,
-        "last_commit": to_iso(done.last_commit) if done.last_commit else None,
-        "moment": "latest", "inclusive": True, "uncompared": "", "damaged": "", "observed_sha256": "",
-        "databases": [], "missing": "", "streamed": True, "expired": False,
-    }  # fmt: skip
 
 
 def start(this: Failover) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from pra.errors import RestoreError, SettingsError
 from pra.failover.commands import answers, refuse_if_alive
-from pra.failover.plan import FailoverPlan, Outlook, lines
+from pra.failover.plan import FailoverPlan, Outlook
 from pra.failover.server import put_into_service
+from pra.failover.words import lines
 from pra.postgres.connect import Server
 from pra.postgres.startable import ALONE
 from pra.settings import Settings, load_settings
