@@ -173,13 +173,12 @@ class Observer:
             return False
 
     def outage(self) -> tuple[datetime, datetime]:
-        """The last good answer before the service was lost, and the first good one after it came back.
+        """The longest time without a good answer: the last one before it, and the first one after it.
 
-        At the end the whole rehearsal goes, and nothing answers any more.
+        At the end the whole rehearsal goes, and nothing answers any more: that is none.
         """
-        lost = next(place for place, (_, well) in enumerate(self.answers) if not well)
-        back = next(at for at, well in self.answers[lost:] if well)
-        return self.answers[lost - 1][0], back
+        well = [at for at, good in self.answers if good]
+        return max(zip(well, well[1:], strict=False), key=lambda gap: gap[1] - gap[0])
 
     def committed(self, folder: Path) -> list[tuple[int, datetime]]:
         copy = folder / "journal"
