@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -178,7 +179,7 @@ class Observer:
         At the end the whole rehearsal goes, and nothing answers any more: that is none.
         """
         well = [at for at, good in self.answers if good]
-        return max(zip(well, well[1:], strict=False), key=lambda gap: gap[1] - gap[0])
+        return max(pairwise(well), key=lambda gap: gap[1] - gap[0])
 
     def committed(self, folder: Path) -> list[tuple[int, datetime]]:
         copy = folder / "journal"
