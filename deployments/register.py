@@ -1,4 +1,7 @@
-"""Register the deployments of ``prefect.yaml``, once a target. Imports Prefect: loaded by ``pra deploy``."""
+"""Register the deployments of ``prefect.yaml``, each once a target, or once for all of them.
+
+Imports Prefect: loaded by ``pra deploy``.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,14 @@ def read_entries(file: Path = FILE) -> list[Entry]:
     ]
 
 
+def expanded(entries: Sequence[Entry], targets: Sequence[str]) -> list[Entry]:
+    """Every deployment there is to be: one a target, and once what has no target since it is about all."""
+    found: list[Entry] = []
+    for entry in entries:
+        found += [expand(entry, target) for target in targets] if "target" in entry.parameters else [entry]
+    return found
+
+
 def expand(entry: Entry, target: str) -> Entry:
     """The same deployment for another target."""
     return replace(
@@ -112,11 +123,8 @@ def deploy(settings: Settings, *, config: Path | None = None) -> list[Change]:
         with get_client(sync_client=True) as client:
             entries = read_entries()
             pools = [_make_pool(client, pool) for pool in sorted({entry.work_pool for entry in entries})]
-            return pools + [
-                _register(client, expand(entry, target), config)
-                for entry in entries
-                for target in settings.targets
-            ]
+            wanted = expanded(entries, list(settings.targets))
+            return pools + [_register(client, entry, config) for entry in wanted]
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise UnavailableError(
             f"the Prefect API at {url} failed with {type(error).__name__}",

@@ -98,7 +98,8 @@ def skipped(newer: datetime) -> Ended:
 
 
 @contextmanager
-def _unimportant(what: str) -> Iterator[None]:
+def unimportant(what: str) -> Iterator[None]:
+    """A name or an artifact that cannot be written is a warning."""
     try:
         yield
     except (httpx.HTTPError, PrefectException) as error:
@@ -109,7 +110,7 @@ def name_run(target: str, *backup_ids: str) -> None:
     """Name and tag the run after the target and the backups that it is about."""
     if this_run.id is None:
         return
-    with _unimportant("the run's name"), get_client(sync_client=True) as client:
+    with unimportant("the run's name"), get_client(sync_client=True) as client:
         tags = sorted({*this_run.tags, target, *backup_ids})
         client.update_flow_run(UUID(this_run.id), name=" ".join((target, *backup_ids)), tags=tags)
 
@@ -118,7 +119,7 @@ def show_backup(work: Work, report: BackupReport) -> None:
     """One table of phases, one page: ``backup-phases-<target>`` and ``backup-<target>``."""
     target = work.held.target
     _ = translator(work.held.settings.language)
-    with _unimportant("the run's artifacts"):
+    with unimportant("the run's artifacts"):
         rows = pages.phase_rows(report.phases, target.rpo.total_seconds(), _)
         create_table_artifact(
             rows,
@@ -144,7 +145,7 @@ def show_proofs(target: str, reports: Sequence[VerifyReport], kind: str = "verif
             report.phases, objective, _, **{_("Backup"): f"{report.backup_id} ({report.repository})"}
         )
     ]
-    with _unimportant("the run's artifacts"):
+    with unimportant("the run's artifacts"):
         create_table_artifact(
             rows, key=f"{kind}-phases-{target}", description=_("Time of each step, and its share of the RTO")
         )
@@ -175,7 +176,7 @@ def _show_drill(target: str, report: Recorded) -> None:
     record = report.record
     objective = settings.target(target).rto.total_seconds()
     phases = tuple(Phase(each.name, each.started_at, each.seconds) for each in record.steps)
-    with _unimportant("the run's artifacts"):
+    with unimportant("the run's artifacts"):
         create_table_artifact(
             pages.phase_rows(phases, objective, _),
             key=f"{record.kind}-phases-{target}",

@@ -54,6 +54,7 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
         "dr-drill/db": "created",
         "failover/db": "created",
         "restore/db": "created",
+        "status/all": "created",
     }
     before = client.read_deployment_by_name("backup/db")
     assert before.parameters == {"target": "db"}

@@ -24,7 +24,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from deployments import register
-from deployments.register import Entry, expand, read_entries
+from deployments.register import Entry, expand, expanded, read_entries
 
 KEYS = {
     "name",
@@ -37,6 +37,8 @@ KEYS = {
     "schedules",
 }
 UNSCHEDULED = {"failover", "restore"}
+FOR_ALL = {"status"}
+"""One run looks at every target."""
 ENTRIES = {entry.entrypoint: entry for entry in read_entries()}
 
 
@@ -48,7 +50,7 @@ def flow_of(entry: Entry) -> Flow[..., Any]:
 
 
 def test_every_flow_has_a_deployment() -> None:
-    wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore"}
+    wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore", "status"}
     assert {flow_of(entry).name for entry in ENTRIES.values()} == wanted
 
 
@@ -84,12 +86,13 @@ def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
 
 
 def test_the_flows_run_when_the_design_says() -> None:
-    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00."""
+    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00; every five minutes."""
     crons = {flow_of(entry).name: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
     assert {name: cron for name, cron in crons.items() if cron} == {
         "backup": ["0 * * * *"],
         "restore-verify": ["0 3 * * 0"],
         "dr-drill": ["0 9 * 6 6#1"],
+        "status": ["*/5 * * * *"],
     }
 
 
@@ -122,6 +125,9 @@ def test_the_parameters_are_those_of_the_flow(entry: Entry) -> None:
     parameters = inspect.signature(flow_of(entry).fn).parameters
     assert set(entry.parameters) <= set(parameters)
     needed = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
+    if flow_of(entry).name in FOR_ALL:
+        assert (needed, dict(entry.parameters), entry.name) == (set(), {}, "all")
+        return
     # Where a restore goes is nobody's to guess either.
     asked = {"into"} if flow_of(entry).name == "restore" else set()
     assert needed == {"target", *asked}, "the target has no default: a run without one must not pick its own"
@@ -140,6 +146,12 @@ def test_every_schedule_is_named_and_means_something(entry: Entry) -> None:
     for schedule in entry.schedules:
         assert schedule["slug"]
         CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_what_is_about_all_targets_is_registered_once() -> None:
+    names = [f"{flow_of(entry).name}/{entry.name}" for entry in expanded(list(ENTRIES.values()), ["a", "b"])]
+    assert [name for name in names if name.startswith("status/")] == ["status/all"]
+    assert [name for name in names if name.startswith("backup/")] == ["backup/a", "backup/b"]
 
 
 def test_an_entry_is_expanded_to_another_target() -> None:
