@@ -27,6 +27,7 @@ from pra.errors import SettingsError, UnavailableError
 from pra.settings import Settings
 
 FILE = Path(__file__).parents[1] / "prefect.yaml"
+PHYSICAL_ONLY = ("flows.dr_drill.dr_drill", "flows.emergency.failover")
 MODEL = "akig"
 """The target for which prefect.yaml is written."""
 
@@ -80,6 +81,12 @@ def expanded(entries: Sequence[Entry], targets: Sequence[str]) -> list[Entry]:
     return found
 
 
+def fits(entry: Entry, settings: Settings) -> bool:
+    """Whether a deployment is of use to its target: drill and failover go to a moment, as dumps cannot."""
+    target = entry.parameters.get("target")
+    return entry.entrypoint not in PHYSICAL_ONLY or settings.targets[str(target)].engine == "physical"
+
+
 def expand(entry: Entry, target: str) -> Entry:
     """The same deployment for another target."""
     return replace(
@@ -123,7 +130,7 @@ def deploy(settings: Settings, *, config: Path | None = None) -> list[Change]:
         with get_client(sync_client=True) as client:
             entries = read_entries()
             pools = [_make_pool(client, pool) for pool in sorted({entry.work_pool for entry in entries})]
-            wanted = expanded(entries, list(settings.targets))
+            wanted = [each for each in expanded(entries, list(settings.targets)) if fits(each, settings)]
             return pools + [_register(client, entry, config) for entry in wanted]
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise UnavailableError(

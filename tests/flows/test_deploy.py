@@ -51,9 +51,7 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
         "work pool emergency": "created",
         "backup/db": "created",
         "restore-verify/db": "created",
-        "dr-drill/db": "created",
-        "failover/db": "created",
-        "restore/db": "created",
+        "restore/db": "created",  # neither a drill nor a failover: this target is backed up logically
         "status/all": "created",
     }
     before = client.read_deployment_by_name("backup/db")
@@ -75,6 +73,16 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
     after = client.read_deployment_by_name("backup/db")
     assert after.description == "changed"
     assert [(each.slug, each.active) for each in after.schedules] == [("hourly", False)]
+
+
+def test_only_a_physical_target_can_be_drilled(flow_world: World) -> None:
+    db = flow_world.settings.target("db")
+    for engine, count in (("logical", 0), ("physical", 2)):
+        targets = {"db": db.model_copy(update={"engine": engine})}
+        settings = flow_world.settings.model_copy(update={"targets": targets})
+        entries = register.expanded(register.read_entries(), ["db"])
+        kept = [each for each in entries if register.fits(each, settings)]
+        assert sum(each.entrypoint in register.PHYSICAL_ONLY for each in kept) == count
 
 
 def test_without_an_api_it_says_so(tmp_path: Path) -> None:
