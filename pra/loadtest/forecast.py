@@ -13,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Literal, Self
 
+from pra.messages import mark
 from pra.timing import from_iso, to_iso
 
 LEAST_POINTS = 3
 LEAST_SPAN = timedelta(days=1)
 LAST = 5
 """Of how many restores, the newest ones, the median speed is taken."""
+_FEW = mark("fewer than 3 restores are on record")
+_ONE_DAY = mark("all restores on record lie within one day")
 FAR = timedelta(days=100 * 365)
 State = Literal["unknown", "holds", "until", "broken"]
 
@@ -87,10 +90,10 @@ def forecast(points: Sequence[Point], rto_seconds: float) -> Forecast:
     """
     usable = sorted((p for p in points if p.bytes > 0 and p.seconds > 0), key=lambda p: p.at)
     if len(usable) < LEAST_POINTS:
-        return Forecast("unknown", len(usable), reason=f"fewer than {LEAST_POINTS} restores are on record")
+        return Forecast("unknown", len(usable), reason=_FEW)
     span = usable[-1].at - usable[0].at
     if span < LEAST_SPAN:
-        return Forecast("unknown", len(usable), reason="all restores on record lie within one day")
+        return Forecast("unknown", len(usable), reason=_ONE_DAY)
     rate = median(p.bytes / p.seconds for p in usable[-LAST:])
     newest = usable[-1].at
     slope, size_now = _line(usable, newest)

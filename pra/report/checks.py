@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pra.drill.record import DrillRecord
 from pra.model import CheckResult, Status
 from pra.report.blocks import Block, Cell, Folded, Sentence, Table, Tone
 from pra.report.circumstances import left_out
+from pra.report.recorded import Recorded
 from pra.report.words import Words
 
 _SHOWN = 50
@@ -21,7 +21,7 @@ _TONES: dict[Status, Tone] = {
 }
 
 
-def checks(record: DrillRecord, words: Words) -> tuple[Block, ...]:
+def checks(record: Recorded, words: Words) -> tuple[Block, ...]:
     """Bounded, whatever the number of checks; the counts above the tables are of all."""
     _ = words._
     if not record.checks:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pra.drill.record import DrillRecord
+from pra.report.blocks import Report
 from pra.report.content import report_of
 from pra.report.history import draw_history
 from pra.report.picture import draw
@@ -25,8 +26,12 @@ def render(record: DrillRecord, stamp: Stamp | None, earlier: Sequence[DrillReco
         earlier: Records of the same scenario, the newest first; may be empty.
         language: ``en`` or ``fr``.
     """
-    report = report_of(record, stamp, earlier, language)
-    words = Words(language)
+    return page(report_of(record, stamp, earlier, language))
+
+
+def page(report: Report) -> str:
+    """Any report as a page."""
+    words = Words(report.language)
     # Two sizes of one picture: scaled to a phone, the wide one's letters could not be read.
     return _template().render(
         report=report,

@@ -16,6 +16,7 @@ from pra.report.blocks import (
     Items,
     Pairs,
     Picture,
+    Report,
     Section,
     Sentence,
     Table,
@@ -31,7 +32,11 @@ _BLOCK_START = re.compile(r"^(?=[-+=](?:[\s=-]|$))|^(?P<number>\d+)(?=[.)](?:\s|
 
 def render(record: DrillRecord, stamp: Stamp | None, earlier: Sequence[DrillRecord], language: str) -> str:
     """The page; arguments as for :func:`pra.report.html.render`."""
-    report = report_of(record, stamp, earlier, language)
+    return page(report_of(record, stamp, earlier, language))
+
+
+def page(report: Report) -> str:
+    """Any report as a page."""
     lines = "  \n".join(text(line) for line in (report.title, *report.lines))
     parts = [f"# {text(report.verdict)}", f"**{text(report.headline)}**", lines]
     for section in report.sections:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pra.drill.record import DrillRecord
 from pra.evidence_record import GENESIS
 from pra.report.blocks import Block, Cell, Command, Pairs, Sentence
 from pra.report.circumstances import left_out
+from pra.report.recorded import Recorded
 from pra.report.stamp import Stamp
 from pra.report.words import Words
 
 _SHOWN = 60
 
 
-def systems(record: DrillRecord, words: Words) -> tuple[Block, ...]:
+def systems(record: Recorded, words: Words) -> tuple[Block, ...]:
     """Every fact of the record, named by its path in the stored form, so that it can be found there."""
     found = list(_flat(record.facts))
     if not found:
@@ -24,7 +24,7 @@ def systems(record: DrillRecord, words: Words) -> tuple[Block, ...]:
     return (Pairs(rows), *left_out(len(found), words, _SHOWN))
 
 
-def evidence(record: DrillRecord, stamp: Stamp | None, words: Words) -> tuple[Block, ...]:
+def evidence(record: Recorded, stamp: Stamp | None, words: Words) -> tuple[Block, ...]:
     _ = words._
     if stamp is None:
         return (
