@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks import report
+from tasks import report, work
 from tasks import watch as step
 from tasks.report import Ended
 
@@ -28,3 +28,22 @@ def status() -> Ended:
         done = step.gathered(this, asked)
         step.record.submit(this, done).result()
         return step.ended(this, done)
+
+
+@flow(name="scrub", flow_run_name="{target}", task_runner=THREADS, persist_result=False, **report.HOOKS)
+def scrub(target: str, sample: int = 0, everything: bool = False) -> Ended:
+    """Read stored objects and WAL again, the oldest check first, and compare them with what was signed.
+
+    By default a day's share, so that everything is read within a month. Ends as Completed when all is as it
+    was published, Partial when something could not be read, Fail when bytes are damaged.
+
+    Args:
+        target: The database: a name below [targets] in pra.toml.
+        sample: So many objects of each repository. 0: a day's share.
+        everything: Every stored object; takes as long as reading all of them does.
+    """
+    if newer := report.overtaken():
+        return report.skipped(newer)
+    with work.work_on(target) as this:
+        read = [step.reread.submit(this, name, sample, everything) for name in step.repositories(this)]
+        return step.scrub_ended(step.conclude.submit(this, read).result())

@@ -9,7 +9,7 @@
     <target>/wal/<system id>/<timeline>/partial/<segment>-<lsn>.zst[.age]
     <target>/evidence/<sequence>.json
     <target>/leases/<id>
-    <target>/scrub.json                       what was read again when
+    <target>/scrub.json.zst                   what was read again when
     _status/<host>/<yyyy>/<mm>/<dd>/<hour>-<n>.jsonl.zst, and day-<n>.jsonl.zst once a day is over
 """
 
@@ -105,7 +105,7 @@ def split_backup_key(target: str, key: str) -> tuple[str, str] | None:
 
 def scrub_key(target: str) -> str:
     """Names and times only; written conditionally."""
-    return f"{target_prefix(target)}scrub.json"
+    return f"{target_prefix(target)}scrub.json.zst"
 
 
 # -- status: no target is named _status, since a name has no underscore. --------------------------

@@ -209,13 +209,13 @@ def drill_ended(report: Recorded) -> Ended:
     """Its verdict; an abort is neither green nor a failure of what was rehearsed, or was to be done."""
     message = _drill_sentence(report)
     if isinstance(report.verdict, Verdict):
-        return _ended(report.verdict, message)
+        return verdict_ended(report.verdict, message)
     return Cancelled(name="Aborted", message=message)
 
 
 def backup_refused(outcome: Outcome) -> Ended:
     """No repository took the backup."""
-    return _ended(Verdict.FAIL, _where(outcome.results))
+    return verdict_ended(Verdict.FAIL, _where(outcome.results))
 
 
 def _where(results: Sequence[PublishResult]) -> str:
@@ -225,7 +225,7 @@ def _where(results: Sequence[PublishResult]) -> str:
 def backup_ended(report: BackupReport) -> Ended:
     """Green only when every repository holds the backup."""
     message = _where(report.repositories)
-    return _ended(
+    return verdict_ended(
         {0: Verdict.PASS, 2: Verdict.PARTIAL}.get(report.exit_code, Verdict.FAIL),
         f"{report.backup_id} - {message}",
     )
@@ -234,7 +234,7 @@ def backup_ended(report: BackupReport) -> Ended:
 def proofs_ended(reports: Sequence[VerifyReport]) -> Ended:
     """The worst verdict of the run."""
     worst = max((report.verdict for report in reports), key=_SEVERITY.index)
-    return _ended(worst, "; ".join(_sentence(report) for report in reports))
+    return verdict_ended(worst, "; ".join(_sentence(report) for report in reports))
 
 
 _SEVERITY = (Verdict.PASS, Verdict.PARTIAL, Verdict.FAIL)
@@ -253,7 +253,7 @@ def _sentence(report: VerifyReport) -> str:
     )
 
 
-def _ended(verdict: Verdict, message: str) -> Ended:
+def verdict_ended(verdict: Verdict, message: str) -> Ended:
     """A verdict is an outcome, not an exception: Prefect never retries it."""
     match verdict:
         case Verdict.PASS:

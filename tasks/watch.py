@@ -14,6 +14,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from pra.proc import Scope
+from pra.procedures import scrub as scrubbing
+from pra.procedures.scrub import RepositoryScrub, ScrubReport
+from pra.scrub.plan import Amount
 from pra.settings import load_settings
 from pra.watch.status import asking, passing
 from pra.watch.status.asking import Question
@@ -22,6 +25,7 @@ from pra.watch.status.passing import Opened
 from tasks import report
 from tasks.report import Ended
 from tasks.step import Handle, discreet, red, step
+from tasks.work import Work
 
 AT_ONCE = 16
 """Probes side by side in a flow; the command line's own limit is ``concurrency`` under [status]."""
@@ -84,6 +88,36 @@ def ended(this: Pass, done: Done) -> Ended:
             return Completed(message=message)
         case _:
             return Completed(name="Warning", message=message)
+
+
+# --- scrub
+
+
+# A second try would begin with the next objects: what could not be read is in the report, and comes again.
+@step("reread", run_name="reread {repository}", retries=0)
+def reread(work: Work, repository: str, sample: int, everything: bool) -> Handle[RepositoryScrub]:
+    """Red where bytes are damaged."""
+    done = scrubbing.scrub(work.held, repository, Amount(everything, sample))
+    result = Handle(done)
+    return red(result, done.damage[0].message) if done.damage else result
+
+
+@step("record")
+def conclude(work: Work, items: Sequence[PrefectFuture[Any]]) -> Handle[ScrubReport]:
+    """Verdict and evidence."""
+    found = [each.result(raise_on_failure=False).held for each in items]
+    return Handle(scrubbing.conclude(work.held, found))
+
+
+def repositories(work: Work) -> list[str]:
+    """Those of the target; first of all, whether what is found could be signed."""
+    with discreet():
+        scrubbing.ready(work.held)
+    return list(work.held.repositories)
+
+
+def scrub_ended(done: Handle[ScrubReport]) -> Ended:
+    return report.verdict_ended(done.held.verdict, scrubbing.scrub_sentence(done.held))
 
 
 # --- hooks: a finding is told by the alerts that follow a pass; these tell of a run that broke

@@ -14,6 +14,7 @@ from pra.evidence_record import Head
 from pra.model import Status, Verdict
 from pra.procedures.backup import BackupReport
 from pra.procedures.judging import VerifyReport
+from pra.procedures.scrub import ScrubReport, scrub_hint, scrub_sentence
 
 
 @contextmanager
@@ -73,6 +74,13 @@ def tell_proof(session: Session, what: str, done: VerifyReport) -> None:
         PraError(message, op="check", hint=hint),
         critical=done.verdict is Verdict.FAIL,
     )
+
+
+def tell_scrub(session: Session, done: ScrubReport) -> None:
+    """Alert when stored bytes are damaged, or could not be read."""
+    if done.verdict is not Verdict.PASS:
+        error = PraError(scrub_sentence(done), op="scrub", hint=scrub_hint(done))
+        tell(session, "scrub", done.target, error, critical=done.verdict is Verdict.FAIL)
 
 
 def tell_drill(session: Session, record: DrillRecord, head: Head) -> None:

@@ -30,6 +30,7 @@ from deployments.cli import (
     keys,
     locate,
     restore,
+    scrub,
     signals,
     status,
     verify,
@@ -56,6 +57,7 @@ app.command("drill")(drill.command)
 app.command("failover")(failover.command)
 app.command("approve")(approve.command)
 app.command("locate")(locate.command)
+app.command("scrub")(scrub.command)
 app.command("status")(status.status)
 app.command("monitor")(status.monitor)
 app.command("expire")(housekeeping.expire)

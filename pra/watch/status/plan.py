@@ -78,11 +78,15 @@ def _of_target(settings: Settings, target: Target, aim: Callable[[], Aim]) -> li
     for name in target.repositories:
         covers = repository.covers(target, name)
         found.append(question(f"repository {name}", covers, partial(_look, name=name)))
-    found.append(question("drill", ("drill",), repository.drill))
+    found.append(question("record", ("drill", "scrub"), _record))
     if places := secrets.places(settings, target):
         covers = tuple(f"certificate.{place.name}" for place in places)
         found.append(question("certificates", covers, secrets.of_target))
     return found
+
+
+def _record(aim: Aim) -> list[Finding]:
+    return [*repository.drill(aim), *repository.scrubbed(aim)]
 
 
 def _look(aim: Aim, name: str) -> list[Finding]:

@@ -21,6 +21,8 @@ from pra.watch.status.record import Said, said
 
 _LOOK = 10
 """So many of the newest backups say how long one usually takes."""
+_SCRUB_SECONDS = 3 * 86400.0
+"""One night may be missed."""
 _AHEAD = 60.0
 """Seconds by which two machines' clocks may differ without a word."""
 _POSITION = """
@@ -162,6 +164,22 @@ def drill(aim: Aim) -> list[Finding]:
     if age > aim.status.drill_every.total_seconds() or last.verdict == Verdict.PARTIAL:
         return [aim.bad(Level.WARNING, "drill", fact, hint, age, "s")]
     return [aim.ok("drill", fact, age, "s")]
+
+
+def scrubbed(aim: Aim) -> list[Finding]:
+    """The last scrub: it runs every night, and damage that it found stays until it is gone."""
+    hint = f"Read stored objects again: pra scrub {aim.name}"
+    records = [each for each in _any_copy(aim) if each.kind == "scrub" and each.verdict]
+    if not records:
+        return [aim.bad(Level.WARNING, "scrub", "stored objects were never read again", hint)]
+    age = _age(aim, records[0])
+    fact = f"last scrub {format_duration(age)} ago: {records[0].verdict}"
+    if records[0].verdict == Verdict.FAIL:
+        shown = f"See what is damaged, and what it costs: pra evidence show {records[0].sequence}"
+        return [aim.bad(Level.CRITICAL, "scrub", fact, shown, age, "s")]
+    if age > _SCRUB_SECONDS or records[0].verdict == Verdict.PARTIAL:
+        return [aim.bad(Level.WARNING, "scrub", fact, hint, age, "s")]
+    return [aim.ok("scrub", fact, age, "s")]
 
 
 def _any_copy(aim: Aim) -> list[Said]:
