@@ -121,6 +121,18 @@ def kill_with_group(pid: int) -> None:
         os.killpg(group, signal.SIGKILL)
     else:
         os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/fd").exists() and any_open(pid):
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.05)
+
+
+def any_open(pid: int) -> bool:
+    """Whether it still holds files; what is dead and not yet waited for holds none."""
+    try:
+        return any(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def worker_of(pid: int) -> int:
