@@ -14,6 +14,7 @@ from pra.evidence_record import Head
 from pra.model import Status, Verdict
 from pra.procedures.backup import BackupReport
 from pra.procedures.judging import VerifyReport
+from pra.procedures.loadtest import LoadTestReport
 from pra.procedures.scrub import ScrubReport, scrub_hint, scrub_sentence
 
 
@@ -94,3 +95,16 @@ def tell_drill(session: Session, record: DrillRecord, head: Head) -> None:
         message, op=record.kind, hint=next((check.reason for check in wrong if check.reason), "")
     )
     tell(session, record.kind, record.target, error, critical=record.verdict is not Verdict.PARTIAL)
+
+
+def tell_load_test(session: Session, done: LoadTestReport) -> None:
+    """Alert when a load test did not pass."""
+    record = done.record
+    if record.verdict is Verdict.PASS:
+        return
+    wrong = [check for check in record.checks if check.status in (Status.FAILED, Status.SKIPPED)]
+    found = ", ".join(f"{check.name} {check.status}: {check.reason or check.observed}" for check in wrong)
+    message = f"{record.verdict}: load test (evidence {done.evidence.head.short}): {found}"
+    hint = "Read its report: pra loadtest --report FILE, or the page of the flow's run."
+    error = PraError(message, op="load-test", hint=hint)
+    tell(session, "load-test", record.target, error, critical=record.verdict is not Verdict.PARTIAL)

@@ -28,6 +28,7 @@ from deployments.cli import (
     failover,
     housekeeping,
     keys,
+    loadtest,
     locate,
     restore,
     scrub,
@@ -56,6 +57,7 @@ app.command("restore")(restore.command)
 app.command("drill")(drill.command)
 app.command("failover")(failover.command)
 app.command("approve")(approve.command)
+app.command("loadtest")(loadtest.command)
 app.command("locate")(locate.command)
 app.command("scrub")(scrub.command)
 app.command("status")(status.status)

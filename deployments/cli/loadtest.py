@@ -152,7 +152,7 @@ def _rounds(out: Output, record: LoadTestRecord) -> None:
                 ]
             )
     columns = [
-        _("What"), _("Median"), _("Shortest … longest"), _("Stored bytes"), _("Raw bytes"),
+        _("What"), _("Median"), _("Shortest … longest"), _("Stored bytes a second"), _("Raw bytes a second"),
         _("Size stored / raw"),
     ]  # fmt: skip
     out.table(columns, rows)

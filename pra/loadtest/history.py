@@ -35,16 +35,15 @@ def read_records(context: Context) -> tuple[EvidenceRecord, ...]:
     return tuple(found)
 
 
-def points(records: Iterable[EvidenceRecord], ratio: float | None) -> list[Point]:
+def points(records: Iterable[EvidenceRecord], ratio: float) -> list[Point]:
     """Every restore on record as bytes read and seconds with durable settings.
 
     Args:
-        ratio: How many times longer those take than a sandbox's, which most verifications are made in;
-            None: as long.
+        ratio: How many times longer those take than a sandbox's, which most verifications are made in.
     """
     found = []
     for record in records:
-        point = _of_load_test(record) if record.kind == LOAD_TEST else _of_proof(record, ratio or 1.0)
+        point = _of_load_test(record) if record.kind == LOAD_TEST else _of_proof(record, ratio)
         if point is not None:
             found.append(point)
     return found

@@ -29,6 +29,7 @@ _ANSWERS = (
 )
 _TONES: dict[Status, Tone] = {Status.PASSED: "good", Status.FAILED: "bad", Status.SKIPPED: "unsure"}
 _SHOWN = 60
+_MEASURABLE = 1.05
 
 
 def objectives(record: LoadTestRecord, words: Words) -> tuple[Block, ...]:
@@ -73,12 +74,18 @@ def rounds(record: LoadTestRecord, words: Words) -> tuple[Block, ...]:
     if not rows:
         return (Sentence(_("Nothing was timed."), "bad"),)
     columns = (
-        _("What"), _("Rounds"), _("Median"), _("Shortest … longest"), _("Stored bytes"), _("Raw bytes"),
-        _("Size stored / raw"),
+        _("What"), _("Rounds"), _("Median"), _("Shortest … longest"), _("Stored bytes a second"),
+        _("Raw bytes a second"), _("Size stored / raw"),
     )  # fmt: skip
     blocks: list[Block] = [Table(columns, tuple(rows))]
     ratio = durable_ratio(record.rounds)
-    if ratio is not None:
+    if ratio is not None and ratio < _MEASURABLE:
+        free = _(
+            "Durable settings cost nothing that could be measured here (× {ratio}). "
+            "The objective is held against them."
+        )
+        blocks.append(Sentence(free.format(ratio=words.number(round(ratio, 2)))))
+    elif ratio is not None:
         blocks.append(
             Sentence(
                 _(

@@ -53,6 +53,7 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
         "restore-verify/db": "created",
         "restore/db": "created",  # neither a drill nor a failover: this target is backed up logically
         "scrub/db": "created",
+        "load-test/db": "created",
         "status/all": "created",
     }
     before = client.read_deployment_by_name("backup/db")

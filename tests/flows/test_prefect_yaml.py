@@ -50,7 +50,7 @@ def flow_of(entry: Entry) -> Flow[..., Any]:
 
 
 def test_every_flow_has_a_deployment() -> None:
-    wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore", "status", "scrub"}
+    wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore", "status", "load-test", "scrub"}
     assert {flow_of(entry).name for entry in ENTRIES.values()} == wanted
 
 
@@ -86,11 +86,12 @@ def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
 
 
 def test_the_flows_run_when_the_design_says() -> None:
-    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00; every five minutes; 04:00."""
+    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00; every five minutes; 04:00; the 1st."""
     crons = {flow_of(entry).name: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
     assert {name: cron for name, cron in crons.items() if cron} == {
         "backup": ["0 * * * *"],
         "restore-verify": ["0 3 * * 0"],
+        "load-test": ["0 2 1 * *"],
         "dr-drill": ["0 9 * 6 6#1"],
         "status": ["*/5 * * * *"],
         "scrub": ["0 4 * * *"],
