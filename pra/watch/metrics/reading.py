@@ -1,0 +1,163 @@
+"""Gathers what metrics are made of: evidence, listings of backups, samples. Reads only, and remembers.
+
+A repository that does not answer, and a record that cannot be believed, end nothing: they become a line of
+``problems``, and what only they knew is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from pra.errors import PraError
+from pra.keys import Keyring, load_keyring
+from pra.settings import Settings, Target
+from pra.storage import open_storage
+from pra.storage.base import Storage
+from pra.timing import Clock, format_duration, utc_now
+from pra.watch.metrics.cache import Cache
+from pra.watch.metrics.facts import Backup
+from pra.watch.metrics.figures import Goals, History
+from pra.watch.metrics.observed import Observed, View, observe
+from pra.watch.metrics.reading_backups import read_backups
+from pra.watch.metrics.reading_evidence import Shelf, read_facts
+from pra.watch.metrics.share import midnight
+from pra.watch.metrics.whole import MONTH, TargetMetrics, measured
+from pra.watch.samples import read
+from pra.watch.status.passing import samples_of
+
+_AHEAD = timedelta(days=1)
+"""Samples are looked for so far ahead of now, to tell of a clock that was wrong."""
+_CLOCKS = timedelta(minutes=1)
+"""Two machines' clocks may differ by this without a word."""
+
+Storages = Mapping[str, Storage]
+
+
+def gather(
+    settings: Settings,
+    targets: Sequence[Target],
+    since: datetime,
+    *,
+    clock: Clock = utc_now,
+    storages: Storages | None = None,
+) -> list[TargetMetrics]:
+    """The metrics of these targets.
+
+    Args:
+        since: The beginning of the chosen period; week and month are there in any case.
+        storages: Instead of those of the settings, by name.
+
+    Raises:
+        SettingsError: A repository or the keys cannot be used as configured.
+    """
+    now = clock()
+    wanted = {name for target in targets for name in target.repositories}
+    status = settings.status_repository
+    if status is not None:
+        wanted.add(status.name)
+    opened = dict(storages) if storages is not None else {
+        name: open_storage(settings.repositories[name]) for name in sorted(wanted)
+    }  # fmt: skip
+    keyring = load_keyring(settings.signing, settings.state_dir)
+    problems: list[str] = []
+    oldest = midnight(min(since, now)) if since < midnight(now) - timedelta(days=MONTH) else None
+    oldest = oldest or midnight(now) - timedelta(days=MONTH)
+    place = opened.get(status.name) if status is not None else None
+    views = [view_of(settings, target) for target in targets]
+    observed = _observe(settings, views, oldest, now, place, problems)
+    return [
+        measured(
+            _history(settings, target, opened, keyring, observed[target.name], now, oldest, problems), since
+        )
+        for target in targets
+    ]
+
+
+def view_of(settings: Settings, target: Target) -> View:
+    """What its samples are held against."""
+    every = settings.status.backup_every
+    return View(target.name, target.rpo, target.engine == "physical", tuple(target.repositories), every)
+
+
+def goals_of(settings: Settings, target: Target) -> Goals:
+    status = settings.status
+    return Goals(target.rpo, target.rto, status.proof_every, status.drill_every, status.backup_every)
+
+
+def _observe(
+    settings: Settings,
+    views: Sequence[View],
+    since: datetime,
+    now: datetime,
+    place: Storage | None,
+    problems: list[str],
+) -> dict[str, Observed]:
+    """Samples of this host and of the repository; of this host alone when that one does not answer."""
+    local = samples_of(settings)
+    try:
+        found = read(since, now + _AHEAD, local=local, storages=[place] if place else [], problems=problems)
+        return observe(found, views, now)
+    except PraError as error:
+        problems.append(f"samples: {error.message}")
+    try:
+        return observe(read(since, now + _AHEAD, local=local, problems=problems), views, now)
+    except PraError as error:
+        problems.append(f"samples: {error.message}")
+        return {view.target: Observed(view) for view in views}
+
+
+def _history(
+    settings: Settings,
+    target: Target,
+    opened: Storages,
+    keyring: Keyring,
+    observed: Observed,
+    now: datetime,
+    oldest: datetime,
+    common: Sequence[str],
+) -> History:
+    problems = list(common)
+    folder = settings.state_dir / "metrics"
+    shelves = [
+        Shelf(opened[name], Cache.load(folder, f"{target.name}.{name}", opened[name], keyring))
+        for name in target.repositories
+    ]
+    far = min(oldest, now - settings.status.drill_every)
+    with ThreadPoolExecutor(16, thread_name_prefix="metrics") as pool:
+        facts = read_facts(shelves, target.name, keyring, far, pool, problems)
+        backups = {
+            shelf.storage.name: listed
+            for shelf in shelves
+            if (listed := read_backups(shelf, target.name, keyring, oldest, pool, problems)) is not None
+        }
+    for shelf in shelves:
+        shelf.cache.store()
+    sound = tuple(fact for fact in facts if fact.at <= now + _CLOCKS)
+    if len(sound) < len(facts):
+        count = len(facts) - len(sound)
+        problems.append(f"{count} records of evidence lie in the future: a clock was wrong")
+    _say_future(backups, now, problems)
+    every = settings.status.backup_every
+    kept = timedelta(hours=settings.retention.hourly) if every >= timedelta(hours=1) else timedelta(0)
+    return History(
+        target=target.name,
+        goals=goals_of(settings, target),
+        repositories=tuple(target.repositories),
+        facts=sound,
+        backups=backups,
+        observed=observed,
+        complete_since=now - kept,
+        now=now,
+        problems=tuple(problems),
+    )
+
+
+def _say_future(backups: Mapping[str, Sequence[Backup]], now: datetime, problems: list[str]) -> None:
+    for name, listed in backups.items():
+        ahead = max((backup.at for backup in listed), default=now) - now
+        if ahead > _CLOCKS:
+            problems.append(
+                f"the newest backup in {name} lies {format_duration(ahead.total_seconds())} in the future"
+            )

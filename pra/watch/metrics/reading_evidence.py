@@ -1,0 +1,119 @@
+"""Evidence as facts: side by side, newest first, and each record once in its life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pra.errors import IntegrityError, PraError, StorageError
+from pra.evidence_record import read_record
+from pra.keys import Keyring
+from pra.layout import evidence_prefix, evidence_sequence
+from pra.storage.base import ObjectStat, Storage
+from pra.timing import from_iso, to_iso
+from pra.watch.metrics.cache import Cache
+from pra.watch.metrics.facts import Fact, fact_of
+
+_LARGEST = 16 << 20
+_CHUNK = 512
+"""So many records are read at once before it is asked whether older ones are wanted at all."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A repository, and what is remembered of it."""
+
+    storage: Storage
+    cache: Cache
+
+
+Copy = tuple[Shelf, ObjectStat]
+
+
+def read_facts(
+    shelves: Sequence[Shelf],
+    target: str,
+    keyring: Keyring,
+    since: datetime,
+    pool: Executor,
+    problems: list[str],
+) -> tuple[Fact, ...]:
+    """Everything that the believable records say, in order of time.
+
+    A record counts when one repository holds a sound copy; a copy that is not is a problem all the same.
+
+    Args:
+        since: What lies further back is not read on.
+        problems: Gets a line for each record, and each repository, that is of no use.
+    """
+    copies = _copies(shelves, target, problems)
+    numbers = sorted(copies, reverse=True)
+    found: list[Fact] = []
+    for begin in range(0, len(numbers), _CHUNK):
+        chunk = numbers[begin : begin + _CHUNK]
+        one = partial(_fact, copies=copies, target=target, keyring=keyring)
+        facts: list[Fact] = []
+        for fact, complaints in pool.map(one, chunk):
+            problems += complaints
+            if fact is not None:
+                facts.append(fact)
+        found += facts
+        if facts and all(fact.at < since for fact in facts):
+            break
+    return tuple(sorted(found, key=lambda fact: (fact.at, fact.sequence)))
+
+
+def _copies(shelves: Sequence[Shelf], target: str, problems: list[str]) -> dict[int, list[Copy]]:
+    found: dict[int, list[Copy]] = {}
+    for shelf in shelves:
+        try:
+            for stat in shelf.storage.list(evidence_prefix(target)):
+                number = evidence_sequence(stat.key)
+                if number:
+                    found.setdefault(number, []).append((shelf, stat))
+        except StorageError as error:
+            problems.append(f"{shelf.storage.name} was not reached: {error.message}")
+    return found
+
+
+def _fact(
+    sequence: int, *, copies: dict[int, list[Copy]], target: str, keyring: Keyring
+) -> tuple[Fact | None, list[str]]:
+    """The first sound copy, and what was wrong with those before it."""
+    complaints: list[str] = []
+    for shelf, stat in copies[sequence]:
+        known = shelf.cache.get(stat)
+        if known is not None and (fact := _kept(known)) is not None:
+            return fact, complaints
+        try:
+            data = shelf.storage.read(stat.key, limit=_LARGEST)
+            record = read_record(
+                data, keyring, target=target, sequence=sequence, repository=shelf.storage.name
+            )
+            fact = fact_of(record)
+        except (IntegrityError, StorageError) as error:
+            complaints.append(f"evidence {sequence} in {shelf.storage.name}: {error.message}")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            name = shelf.storage.name
+            complaints.append(f"evidence {sequence} in {name}: a measurement in it cannot be")
+        else:
+            shelf.cache.put(stat, _as_kept(fact))
+            return fact, complaints
+    return None, complaints
+
+
+def _as_kept(fact: Fact) -> dict[str, Any]:
+    """What differs from an empty fact: most records are expiries, of which only the moment is wanted."""
+    whole = asdict(fact) | {"at": to_iso(fact.at)}
+    return {name: value for name, value in whole.items() if value not in (None, "", False)}
+
+
+def _kept(known: Any) -> Fact | None:
+    try:
+        return Fact(**{**known, "at": from_iso(known["at"])})
+    except (KeyError, TypeError, ValueError, PraError):
+        return None
