@@ -20,5 +20,6 @@ pytest_plugins = [
     "tests.fix_slack",
     "tests.fix_prefect",
     "tests.fix_drill",
+    "tests.fix_loadtest",
     "tests.fix_browser",
 ]

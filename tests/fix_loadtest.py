@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ from deployments.demo.akig import create
 from pra.loadtest.record import LoadTestRecord
 from pra.loadtest.state import Order
 from pra.model import CheckResult
+from pra.postgres.sandbox import sandbox_root
 from pra.procedures import loadtest
 from pra.settings import load_settings
 from tests.fix_cluster import Cluster
 from tests.fix_world import MakeWorld, World
 
-MEGABYTES = 80
+MEGABYTES = 50
 CRITICAL = 'critical_tables = ["users", "properties", "contracts", "payments", "invoices"]'
 
 
@@ -28,10 +31,17 @@ def load_world(pg18: Cluster, world_maker: MakeWorld) -> Iterator[World]:
     name = pg18.createdb("akig_load")
     with pg18.connect(name) as connection:
         create(connection, megabytes=MEGABYTES)
-    world = with_lines(world_maker(pg18, name), CRITICAL)
-    world.backup()
-    yield world
-    pg18.dropdb(name)
+    # Of its own: sandboxes of other test processes are nobody's business here.
+    root = Path("/var/tmp") / f"pra-l-{os.getpid()}-{secrets.token_hex(3)}"
+    root.mkdir(mode=0o711)
+    try:
+        extra = f'[sandbox]\ndir = "{root}"\n'
+        world = with_lines(world_maker(pg18, name, extra=extra), CRITICAL)
+        world.backup()
+        yield world
+    finally:
+        pg18.dropdb(name)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def with_lines(world: World, *lines: str) -> World:
@@ -43,10 +53,10 @@ def with_lines(world: World, *lines: str) -> World:
     return World(world.cluster, world.database, world.home, settings, world.environment)
 
 
-def load_test(world: World, **order: Any) -> LoadTestRecord:
-    """One short load test in this process, as ``pra loadtest`` runs it."""
-    chosen: dict[str, Any] = {"rounds": 1, "clients": 4, "seconds": 2} | order
-    with world.context() as context:
+def load_test(world: World, *, target: Mapping[str, Any] | None = None, **order: Any) -> LoadTestRecord:
+    """One short load test in this process, as ``pra loadtest`` runs it; ``target`` changes settings."""
+    chosen: dict[str, Any] = {"rounds": 1, "clients": 8, "seconds": 1} | order
+    with world.context(target=target or {}) as context:
         return loadtest.run(context, Order(**chosen)).record
 
 
@@ -54,10 +64,10 @@ def check_of(record: LoadTestRecord, name: str) -> CheckResult:
     return next(check for check in record.checks if check.name == name)
 
 
-def left_behind() -> list[Path]:
-    """Folders of load tests and sandboxes that are there."""
-    root = Path("/var/tmp/pra-sandboxes")
-    return sorted([*root.glob("load-*"), *root.glob("sb-*")]) if root.exists() else []
+def left_behind(world: World) -> list[Path]:
+    """What load tests have left: folders of theirs, of their sandboxes and of their restores."""
+    root = sandbox_root(world.settings.sandbox.dir, world.settings.state_dir)
+    return sorted([*root.iterdir(), *(world.settings.state_dir / "work").iterdir()])
 
 
 __all__ = ["check_of", "left_behind", "load_test", "load_world", "with_lines"]

@@ -56,7 +56,8 @@ def _put_load(api: Api, asked: Sequence[str], scope: Scope, clients: int, second
         thread.start()
     for thread in threads:
         thread.join(seconds + 2 * REQUEST_SECONDS)
-    return summarize(list(answered), clients, time.monotonic() - started)
+    paths = tuple(dict.fromkeys(_path(endpoint) for endpoint in asked))
+    return summarize(list(answered), paths, clients, time.monotonic() - started)
 
 
 def _ask(client: httpx.Client, endpoint: str) -> tuple[str, float, bool]:
@@ -65,10 +66,16 @@ def _ask(client: httpx.Client, endpoint: str) -> tuple[str, float, bool]:
         good = is_good(client.get(endpoint).status_code)
     except httpx.HTTPError:
         good = False
-    return endpoint.split("?", 1)[0], time.monotonic() - began, good
+    return _path(endpoint), time.monotonic() - began, good
 
 
-def summarize(answered: Sequence[tuple[str, float, bool]], clients: int, seconds: float) -> ApiLoad:
+def _path(endpoint: str) -> str:
+    return endpoint.split("?", 1)[0]
+
+
+def summarize(
+    answered: Sequence[tuple[str, float, bool]], paths: Sequence[str], clients: int, seconds: float
+) -> ApiLoad:
     """From path, seconds and whether it was good, of every request.
 
     Raises:
@@ -77,7 +84,7 @@ def summarize(answered: Sequence[tuple[str, float, bool]], clients: int, seconds
     if not answered:
         raise ToolError("the application answered no request", op=_OP)
     every = sorted(took for _, took, _ in answered)
-    paths = dict.fromkeys(path for path, _, _ in answered)
+    by_path = {path: [took for p, took, _ in answered if p == path] for path in paths}
     return ApiLoad(
         clients,
         seconds,
@@ -85,5 +92,5 @@ def summarize(answered: Sequence[tuple[str, float, bool]], clients: int, seconds
         sum(not good for _, _, good in answered),
         percentile(every, 0.5),
         percentile(every, 0.95),
-        tuple(Query.of(path, [took for p, took, _ in answered if p == path]) for path in paths),
+        tuple(Query.of(path, times) for path, times in by_path.items() if times),
     )

@@ -84,7 +84,7 @@ def put_load(
     Raises:
         ToolError: A client was ended by an error, such as a table that is not there; or nothing was done.
     """
-    _run(scope, tools, server, mixture, clients, WARM_UP_SECONDS, None)
+    _run(scope, tools, server, mixture, clients, min(WARM_UP_SECONDS, seconds), None)
     log = mixture.folder / "transactions"
     for old in mixture.folder.glob("transactions.*"):
         old.unlink()
