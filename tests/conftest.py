@@ -22,4 +22,5 @@ pytest_plugins = [
     "tests.fix_drill",
     "tests.fix_loadtest",
     "tests.fix_browser",
+    "tests.fix_status",
 ]
