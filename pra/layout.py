@@ -11,6 +11,7 @@
     <target>/leases/<id>
     <target>/scrub.json.zst                   what was read again when
     _status/<host>/<yyyy>/<mm>/<dd>/<hour>-<n>.jsonl.zst, and day-<n>.jsonl.zst once a day is over
+    _status/incidents.json                    what is broken, and who was told
 """
 
 from __future__ import annotations
@@ -109,6 +110,11 @@ def scrub_key(target: str) -> str:
 
 
 # -- status: no target is named _status, since a name has no underscore. --------------------------
+
+
+def incidents_key() -> str:
+    """Written conditionally, never locked."""
+    return "_status/incidents.json"
 
 
 @dataclass(frozen=True)

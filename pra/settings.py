@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError
 
 from pra.errors import NotFoundError, UsageError
 from pra.model import NAME
+from pra.settings_alerts import Alerts
 from pra.settings_failover import Failover
 from pra.settings_fields import Frozen
 from pra.settings_model import (
-    Alerts,
     Api,
     Encryption,
     Freshness,

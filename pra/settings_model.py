@@ -184,19 +184,3 @@ class SandboxSettings(Frozen):
 
     dir: Path | None = None
     account: str | None = None
-
-
-class Alerts(Frozen):
-    """``heartbeat``: a URL that is asked after every status pass without anything critical."""
-
-    heartbeat: SecretStr | None = None
-    slack_token: SecretStr | None = None
-    slack_channel: str | None = None
-    slack_webhook: SecretStr | None = None
-    slack_base_url: str | None = None
-
-    @model_validator(mode="after")
-    def _token_travels_safely(self) -> Self:
-        if self.slack_base_url is not None:
-            refuse_plain_http("slack_base_url", self.slack_base_url, allowed=False)
-        return self

@@ -19,6 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from deployments.cli import (
+    ack,
     approve,
     backup,
     backups,
@@ -62,6 +63,7 @@ app.command("locate")(locate.command)
 app.command("scrub")(scrub.command)
 app.command("status")(status.status)
 app.command("monitor")(status.monitor)
+app.command("ack")(ack.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")

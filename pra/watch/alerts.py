@@ -1,30 +1,29 @@
 """The only sender of alerts. A channel that fails is reported, and never hides what the alert is about.
 
 Both doors hand in events: the flows' hooks, and the command line. What is sent has been redacted, and is in
-the operators' language; the error's own words stay English, so that they can be searched for.
+the operators' language; the error's own words stay English, so that they can be searched for. A failed
+backup, verification, drill or scrub opens an incident (`pra.watch.telling`), which the next success closes;
+any other event is one message.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import urllib.error
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from pra.errors import PraError
 from pra.messages import Translate, mark, translator
 from pra.redact import redact
 from pra.settings import Alerts, Settings
-from pra.timing import Clock, to_iso, utc_now
-
-_CALL_SECONDS = 10
-_CHANNEL_SECONDS = 15.0
-# Slack refuses longer texts: 150 characters in a header, 2000 in a field, 3000 in a section.
-_HEADER, _FIELD, _SECTION = 140, 1900, 2900
+from pra.timing import Clock, utc_now
+from pra.watch import senders, telling
+from pra.watch.incident_model import Fact, Priority
+from pra.watch.incidents import Failure
+from pra.watch.judge import key_of
+from pra.watch.routing import Policy
+from pra.watch.senders.letter import Letter, Mark
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,17 @@ _SIGNS = {
     Severity.WARNING: ":large_orange_circle:",
     Severity.INFO: ":white_circle:",
 }
+_RULES = {
+    "backup": "backup",
+    "verify": "proof",
+    "restore-verify": "proof",
+    "drill": "drill",
+    "dr-drill": "drill",
+    "scrub": "scrub",
+}
+"""Procedures whose failure is an incident, by the rule that says what it means."""
+_PRIORITIES = {"backup": Priority.P2}
+"""Of what failed critically: a backup has its age watched as well; all others page."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,21 @@ def notify_failure(
     """Tell the people on call that a procedure failed. Never raises; returns what `send` returns."""
     step, message, hint = explain(error)
     alert = Alert(severity, what, target, step, message, hint, link, clock())
+    if what in _RULES and target in settings.targets:
+        try:
+            return telling.after_failure(settings, _failure(alert, settings.alerts), clock=clock)
+        except (PraError, OSError) as problem:
+            logger.error("the incident cannot be remembered: %s", getattr(problem, "message", "disk"))
     return send(alert, settings.alerts, translator(settings.language))
+
+
+def _failure(alert: Alert, alerts: Alerts) -> Failure:
+    rule = _RULES[alert.what]
+    critical = _PRIORITIES.get(alert.what, Priority.P1)
+    priority = critical if alert.severity is Severity.CRITICAL else Priority.P3
+    said = [redact(text, alerts.secrets) for text in (alert.error, alert.hint, alert.step)]
+    fact = Fact(alert.what, said[0], said[1], said[2], alert.link)
+    return Failure(key_of(alert.target, rule, ""), alert.target, rule, priority, fact)
 
 
 def explain(error: BaseException) -> tuple[str, str, str]:
@@ -92,136 +116,37 @@ def explain(error: BaseException) -> tuple[str, str, str]:
 
 
 def send(alert: Alert, alerts: Alerts, translate: Translate) -> list[str]:
-    """Hand an alert to every configured channel.
+    """Hand an alert to Slack; where that is not configured, to the first contact there is.
 
     Returns:
         One line for each channel that did not take it, also logged; empty when all did, or none is
         configured.
     """
-    clean = _redacted(alert, alerts)
-    text, blocks = summary(clean, translate), slack_blocks(clean, translate)
+    policy = Policy.of(alerts)
+    letter = letter_of(alert, translate)
     problems = []
-    for channel, deliver in _channels(alerts):
-        problem = _within_limit(lambda deliver=deliver: deliver(text, blocks))  # type: ignore[misc]
-        if problem:
-            problems.append(redact(f"{channel} did not take the alert: {problem}", _secrets(alerts)))
-            logger.error("%s", problems[-1])
+    for channel in policy.standing or policy.channels[:1]:
+        outcome = senders.deliver(letter, channel, alerts, Mark())
+        if outcome.problem:
+            problems.append(f"{channel} did not take the alert: {outcome.problem}")
     return problems
 
 
-Deliver = Callable[[str, list[dict[str, Any]]], None]
-
-
-def _channels(alerts: Alerts) -> list[tuple[str, Deliver]]:
-    channels: list[tuple[str, Deliver]] = []
-    if alerts.slack_token is not None:
-        channels.append(("slack", lambda text, blocks: _post_message(alerts, text, blocks)))
-    if alerts.slack_webhook is not None:
-        channels.append(("slack webhook", lambda text, blocks: _post_webhook(alerts, text, blocks)))
-    return channels
-
-
-def _post_message(alerts: Alerts, text: str, blocks: list[dict[str, Any]]) -> None:
-    from slack_sdk import WebClient  # half a second, which no command without an alert should cost
-
-    assert alerts.slack_token is not None
-    if not alerts.slack_channel:
-        raise PraError("no channel is configured", hint="Set alerts.slack_channel in pra.toml.")
-    token = alerts.slack_token.get_secret_value()
-    client = WebClient(token, timeout=_CALL_SECONDS)
-    if alerts.slack_base_url:
-        client = WebClient(token, timeout=_CALL_SECONDS, base_url=alerts.slack_base_url.rstrip("/") + "/")
-    client.chat_postMessage(channel=alerts.slack_channel, text=text, blocks=blocks, unfurl_links=False)
-
-
-def _post_webhook(alerts: Alerts, text: str, blocks: list[dict[str, Any]]) -> None:
-    from slack_sdk.webhook import WebhookClient
-
-    assert alerts.slack_webhook is not None
-    client = WebhookClient(alerts.slack_webhook.get_secret_value(), timeout=_CALL_SECONDS)
-    answer = client.send(text=text, blocks=blocks)
-    if answer.status_code != 200:
-        raise PraError(f"status {answer.status_code}: {answer.body[:100]}")
-
-
-def _within_limit(deliver: Callable[[], None]) -> str:
-    """Run a delivery under a limit of its own: a server that trickles bytes defeats a socket's timeout.
-
-    Returns:
-        Why it failed; empty when it did not.
-    """
-    outcome = [f"no answer within {_CHANNEL_SECONDS:g} s"]
-
-    def run() -> None:
-        try:
-            deliver()
-            outcome[0] = ""
-        except PraError as error:
-            outcome[0] = str(error)
-        except urllib.error.URLError as error:
-            outcome[0] = f"cannot be reached: {error.reason}"
-        except Exception as error:
-            # Reported by the caller; an alert that cannot be sent must not end what it is about.
-            outcome[0] = _refusal(error) or type(error).__name__
-
-    thread = threading.Thread(target=run, name="alert", daemon=True)
-    thread.start()
-    thread.join(_CHANNEL_SECONDS)
-    return outcome[0]
-
-
-def _refusal(error: Exception) -> str:
-    """Slack's own word for why it refused; empty where the error holds none."""
-    answer = getattr(error, "response", None)
-    code = answer.get("error") if answer is not None and hasattr(answer, "get") else None
-    return f"refused: {code}" if code else ""
-
-
-def _secrets(alerts: Alerts) -> list[str]:
-    return [secret.get_secret_value() for secret in (alerts.slack_token, alerts.slack_webhook) if secret]
-
-
-def _redacted(alert: Alert, alerts: Alerts) -> Alert:
-    secrets = _secrets(alerts)
-    return replace(
-        alert,
-        step=redact(alert.step, secrets),
-        error=redact(alert.error, secrets),
-        hint=redact(alert.hint, secrets),
+def letter_of(alert: Alert, translate: Translate) -> Letter:
+    """An event as a message."""
+    _ = translate
+    title = f"{translate(_TITLES[alert.severity])}: {alert.what} {alert.target}"
+    summary = title
+    if alert.error:
+        summary = _("{what} of {target}: {error}").format(
+            what=alert.what, target=alert.target, error=alert.error
+        )
+    return Letter(
+        _SIGNS[alert.severity],
+        title,
+        summary,
+        ((_("What"), alert.what), (_("Target"), alert.target), (_("Failed step"), alert.step)),
+        ((_("Error"), alert.error), (_("What to do"), alert.hint)),
+        (_("Open the run"), alert.link) if alert.link else None,
+        alert.at,
     )
-
-
-def summary(alert: Alert, translate: Translate) -> str:
-    """One line: what a phone shows."""
-    _ = translate
-    what, target, error = alert.what, alert.target, alert.error
-    if not error:
-        return f"{translate(_TITLES[alert.severity])}: {what} {target}"
-    return _("{what} of {target}: {error}").format(what=what, target=target, error=error)
-
-
-def slack_blocks(alert: Alert, translate: Translate) -> list[dict[str, Any]]:
-    """The alert in Slack's Block Kit."""
-    _ = translate
-    title = f"{_SIGNS[alert.severity]} {translate(_TITLES[alert.severity])}: {alert.what} {alert.target}"
-    fields = [(_("What"), alert.what), (_("Target"), alert.target), (_("Failed step"), alert.step)]
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": title[:_HEADER], "emoji": True}},
-        {"type": "section", "fields": [_mrkdwn(f"*{k}*\n{_escape(v)}"[:_FIELD]) for k, v in fields if v]},
-    ]
-    for heading, text in ((_("Error"), alert.error), (_("What to do"), alert.hint)):
-        if text:
-            blocks.append({"type": "section", "text": _mrkdwn(f"*{heading}*\n{_escape(text)}"[:_SECTION])})
-    if alert.link:
-        link = f"<{_escape(alert.link)}|{_('Open the run')}>"
-        blocks.append({"type": "section", "text": _mrkdwn(link)})
-    blocks.append({"type": "context", "elements": [_mrkdwn(f"PRA · {to_iso(alert.at)[:19]}Z")]})
-    return blocks
-
-
-def _mrkdwn(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": text}
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

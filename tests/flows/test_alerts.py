@@ -15,7 +15,7 @@ import pytest
 from pra.errors import ConnectError, ToolError
 from pra.messages import translator
 from pra.settings import Settings, load_settings
-from pra.watch import alerts
+from pra.watch import senders
 from pra.watch.alerts import Alert, Severity, notify_failure, send
 from tests.fix_slack import TOKEN, Slack
 
@@ -140,7 +140,7 @@ def test_a_token_without_a_channel_names_the_setting(slack: Slack) -> None:
 
 
 def test_a_silent_server_costs_no_more_than_the_limit(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "_CHANNEL_SECONDS", 0.5)
+    monkeypatch.setattr(senders, "CHANNEL_SECONDS", 0.5)
     slack.mute = threading.Event()
     start = time.monotonic()
     (problem,) = send(ALERT, slack.settings(), translator("en"))

@@ -29,6 +29,7 @@ from pra.watch.status.asking import Question, ask_all
 from pra.watch.status.finding import HOST, Finding, StatusPass, dated, in_order, read_pass
 from pra.watch.status.plan import questions
 from pra.watch.status.record import write_whole
+from pra.watch.telling import after_pass
 
 LATEST = "latest.json"
 _DAY = timedelta(days=1)
@@ -75,14 +76,15 @@ def conclude(settings: Settings, done: StatusPass, *, clock: Clock = utc_now) ->
         What did not work, one line each.
     """
     before = latest(settings)
+    problems: list[str] = []
     steps: list[tuple[str, Callable[[], object]]] = [
         ("sample", lambda: samples_of(settings).append(done)),
         ("latest findings", lambda: _remember(settings, done, before)),
         ("log", lambda: monitor_log.write(settings, done, before)),
+        ("alerts", lambda: problems.extend(after_pass(settings, done, samples_of(settings), clock=clock))),
         ("publish samples", lambda: _publish(settings, clock)),
         ("heartbeat", lambda: beat(settings.alerts, done) if _is_whole(settings, done) else None),
     ]
-    problems: list[str] = []
     for name, step in steps:
         try:
             step()
