@@ -123,6 +123,13 @@ def take(world: World, full: bool) -> bool:
     return False
 
 
+def streaming(cluster: Cluster) -> None:
+    end = time.monotonic() + DEADLINE
+    while not cluster.query("postgres", "SELECT 1 FROM pg_replication_slots WHERE active"):
+        assert time.monotonic() < end, "the streamer does not stream"
+        time.sleep(0.1)
+
+
 def wal_gaps(world: World, repository: str) -> str:
     said = subprocess.run(
         [sys.executable, "-m", "deployments.cli", "wal", "check", "db", "--json"],
@@ -137,6 +144,7 @@ def night(cluster: Cluster, world: World, backups: int, *, every: int = 1) -> No
     taken = 0
     try:
         streamer.start()
+        streaming(cluster)  # what was written before the slot was made, nobody keeps
         with writing(cluster) as writer, contextlib.ExitStack() as weather:
             for n in range(backups):
                 if n % 7 == 3:

@@ -107,12 +107,12 @@ def answer(stage: Orchestra, page: Page, run_id: str, decision: str) -> None:
     page.get_by_role("button", name="Resume").first.click(timeout=WAIT)
     dialog = page.locator(".p-modal")
     dialog.get_by_text("Recover?").wait_for(timeout=WAIT)
-    if decision != "abort":  # which is what it says unless somebody chooses otherwise
-        choose(page, dialog.locator("button.p-select-button__control"), decision)
+    choose(page, dialog.locator("button.p-select-button__control"), decision)
     dialog.locator("textarea").nth(0).fill("the operator on call")
     dialog.locator("textarea").nth(1).fill("as rehearsed")
     stage.shot(page, f"4-{decision}")
     dialog.get_by_role("button", name="Submit").click()
+    dialog.wait_for(state="hidden", timeout=WAIT)
 
 
 def final(stage: Orchestra, run_id: str) -> Any:
