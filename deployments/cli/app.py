@@ -31,6 +31,7 @@ from deployments.cli import (
     keys,
     loadtest,
     locate,
+    metrics,
     restore,
     scrub,
     signals,
@@ -63,6 +64,7 @@ app.command("locate")(locate.command)
 app.command("scrub")(scrub.command)
 app.command("status")(status.status)
 app.command("monitor")(status.monitor)
+app.command("metrics")(metrics.command)
 app.command("ack")(ack.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)

@@ -107,7 +107,59 @@ class Folded:
     kind: Literal["folded"] = "folded"
 
 
-Block = Table | Pairs | Items | Sentence | Heading | Command | Picture | History | Folded
+@dataclass(frozen=True)
+class Curve:
+    """A measurement day by day. A sentence beside it says what matters of it.
+
+    Attributes:
+        values: Evenly spaced; None where nobody knows.
+        low: The value at the bottom edge. lowest, highest: What is written at the edges.
+        goal: A line across, with its label.
+        dots: Single measurements, each good or bad against the goal, instead of a line.
+    """
+
+    title: str
+    values: tuple[float | None, ...]
+    low: float
+    high: float
+    lowest: str
+    highest: str
+    first: str
+    last: str
+    goal: float | None = None
+    goal_label: str = ""
+    dots: bool = False
+    kind: Literal["curve"] = "curve"
+
+
+@dataclass(frozen=True)
+class CalendarDay:
+    """``number``: of the month. ``said``: what a pointer resting on it shows."""
+
+    number: int
+    tone: Tone
+    said: str
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """A square a day, a column a week, Monday on top.
+
+    Attributes:
+        weekday: Of the first day, 0 for Monday.
+        months: Where one begins: place of its first day, and its short name.
+        legend: What each tone means.
+    """
+
+    title: str
+    days: tuple[CalendarDay, ...]
+    weekday: int
+    months: tuple[tuple[int, str], ...]
+    legend: tuple[tuple[Tone, str], ...]
+    kind: Literal["calendar"] = "calendar"
+
+
+Block = Table | Pairs | Items | Sentence | Heading | Command | Picture | History | Folded | Curve | Calendar
 
 
 @dataclass(frozen=True)

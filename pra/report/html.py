@@ -10,7 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pra.drill.record import DrillRecord
 from pra.report.blocks import Report
+from pra.report.calendar import draw_calendar
 from pra.report.content import report_of
+from pra.report.curve import draw_curve
 from pra.report.history import draw_history
 from pra.report.picture import draw
 from pra.report.stamp import Stamp
@@ -38,6 +40,8 @@ def page(report: Report) -> str:
         sizes=(("wide", WIDE), ("narrow", NARROW)),
         draw=lambda chart, width: draw(chart, words, width),
         draw_history=draw_history,
+        draw_curve=draw_curve,
+        draw_calendar=draw_calendar,
     )
 
 

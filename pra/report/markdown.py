@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from pra.drill.record import DrillRecord
 from pra.report.blocks import (
     Block,
+    Calendar,
     Cell,
     Command,
+    Curve,
     Folded,
     Heading,
     History,
@@ -76,7 +78,7 @@ def _block(block: Block) -> Iterator[str]:
             yield f"```sh\n{block.text}\n```"
         case Picture():
             yield _phases(block)
-        case History():
+        case History() | Curve() | Calendar():
             pass  # the table beside it says the same
         case Folded():
             yield f"### {text(block.title)}"

@@ -55,6 +55,7 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
         "scrub/db": "created",
         "load-test/db": "created",
         "status/all": "created",
+        "metrics/all": "created",
     }
     before = client.read_deployment_by_name("backup/db")
     assert before.parameters == {"target": "db"}

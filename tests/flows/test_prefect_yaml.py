@@ -37,7 +37,7 @@ KEYS = {
     "schedules",
 }
 UNSCHEDULED = {"failover", "restore"}
-FOR_ALL = {"status"}
+FOR_ALL = {"status", "metrics"}
 """One run looks at every target."""
 ENTRIES = {entry.entrypoint: entry for entry in read_entries()}
 
@@ -51,6 +51,7 @@ def flow_of(entry: Entry) -> Flow[..., Any]:
 
 def test_every_flow_has_a_deployment() -> None:
     wanted = {"backup", "restore-verify", "dr-drill", "failover", "restore", "status", "load-test", "scrub"}
+    wanted.add("metrics")
     assert {flow_of(entry).name for entry in ENTRIES.values()} == wanted
 
 
@@ -86,7 +87,7 @@ def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
 
 
 def test_the_flows_run_when_the_design_says() -> None:
-    """Every hour; Sunday at 03:00; the first Saturday of June at 09:00; every five minutes; 04:00; the 1st."""
+    """Every hour; Sunday 03:00; the first Saturday of June; every five minutes; 04:00; the 1st; Monday."""
     crons = {flow_of(entry).name: [each["cron"] for each in entry.schedules] for entry in ENTRIES.values()}
     assert {name: cron for name, cron in crons.items() if cron} == {
         "backup": ["0 * * * *"],
@@ -95,6 +96,7 @@ def test_the_flows_run_when_the_design_says() -> None:
         "dr-drill": ["0 9 * 6 6#1"],
         "status": ["*/5 * * * *"],
         "scrub": ["0 4 * * *"],
+        "metrics": ["0 6 * * 1"],
     }
 
 

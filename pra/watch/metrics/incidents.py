@@ -1,13 +1,15 @@
 """Incidents as samples tell them: from the first that says critical to the first that denies it.
 
-The seam to what the alerts remember: whoever has stored incidents uses those instead.
+Where the alerts have stored what they made of it, their incidents are used instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pra.watch.incident_model import Book
 from pra.watch.metrics.facts import Incident
+from pra.watch.status.finding import HOST
 
 _PAGED = ("database", "disk", "scrub", "proof", "drill", "tables")
 """Critical findings that somebody is woken for: P1."""
@@ -30,3 +32,18 @@ def merged(incidents: Iterable[Incident]) -> list[Incident]:
             ends = None if each.closed_at is None else max(last.closed_at, each.closed_at)
             before[-1] = Incident(each.severity, each.name, each.target, last.opened_at, ends)
     return sorted((i for every in found.values() for i in every), key=lambda i: (i.opened_at, i.name))
+
+
+def from_book(book: Book) -> list[Incident]:
+    """Those that the alerts remember: from when it began until all was well again."""
+    found = [
+        Incident(
+            severity=each.priority.value.upper(),
+            name=each.key.partition("/")[2] or each.key,
+            target=HOST if each.key.startswith("@") else each.target,
+            opened_at=each.since,
+            closed_at=None if each.is_open else each.well_since or each.closed,
+        )
+        for each in book.incidents
+    ]
+    return sorted(found, key=lambda i: (i.opened_at, i.name))

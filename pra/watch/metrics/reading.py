@@ -10,27 +10,33 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from pra.errors import PraError
+from pra.errors import ObjectMissing, PraError
 from pra.keys import Keyring, load_keyring
+from pra.layout import incidents_key
 from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.storage.base import Storage
 from pra.timing import Clock, format_duration, utc_now
+from pra.watch.incident_model import from_bytes
 from pra.watch.metrics.cache import Cache
 from pra.watch.metrics.facts import Backup
 from pra.watch.metrics.figures import Goals, History
+from pra.watch.metrics.incidents import from_book
 from pra.watch.metrics.observed import Observed, View, observe
 from pra.watch.metrics.reading_backups import read_backups
 from pra.watch.metrics.reading_evidence import Shelf, read_facts
 from pra.watch.metrics.share import midnight
 from pra.watch.metrics.whole import MONTH, TargetMetrics, measured
 from pra.watch.samples import read
+from pra.watch.status.finding import HOST
 from pra.watch.status.passing import samples_of
 
 _AHEAD = timedelta(days=1)
 """Samples are looked for so far ahead of now, to tell of a clock that was wrong."""
 _CLOCKS = timedelta(minutes=1)
 """Two machines' clocks may differ by this without a word."""
+
+_LARGEST = 64 << 20
 
 Storages = Mapping[str, Storage]
 
@@ -67,6 +73,7 @@ def gather(
     place = opened.get(status.name) if status is not None else None
     views = [view_of(settings, target) for target in targets]
     observed = _observe(settings, views, oldest, now, place, problems)
+    _take_incidents(observed, place, now, problems)
     return [
         measured(
             _history(settings, target, opened, keyring, observed[target.name], now, oldest, problems), since
@@ -106,6 +113,26 @@ def _observe(
     except PraError as error:
         problems.append(f"samples: {error.message}")
         return {view.target: Observed(view) for view in views}
+
+
+def _take_incidents(
+    observed: Mapping[str, Observed], place: Storage | None, now: datetime, problems: list[str]
+) -> None:
+    """What the alerts have stored, where they have, in place of what the samples suggest."""
+    if place is None:
+        return
+    try:
+        found = from_book(from_bytes(place.read(incidents_key(), limit=_LARGEST)))
+    except ObjectMissing:
+        return
+    except PraError as error:
+        problems.append(f"incidents in {place.name}: {error.message}")
+        return
+    except (LookupError, ValueError) as error:
+        problems.append(f"incidents in {place.name}: {error}")
+        return
+    for target, one in observed.items():
+        one.incidents = tuple(i for i in found if i.target in (target, HOST) and i.opened_at <= now)
 
 
 def _history(
