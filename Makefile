@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo drill test test-all check bench bench-physical lock clean
+.PHONY: help venv demo drill test test-all check bench bench-physical bench-status lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +37,14 @@ check: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: venv bench-physical ## backup and restore side by side with PostgreSQL's own tools and others, 1 to 4 GB
+bench: venv bench-physical bench-status ## backup and restore side by side with PostgreSQL's own tools and others, 1 to 4 GB
 	$(PYTHON) -m tests.bench $(ARGS)
 
 bench-physical: venv ## of that, base backups alone, beside pg_basebackup, tar, psql and barman-cloud (2 GB)
 	$(PYTHON) -m tests.bench.physical
+
+bench-status: venv ## of that, the status flow beside an empty flow of as many tasks, and with a database that hangs
+	$(PYTHON) -m tests.bench.status
 
 lock: venv ## write requirements.lock anew from pyproject.toml, and the lock files of PostgreSQL 15 and 17
 	.venv/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.12 --no-emit-index-url \

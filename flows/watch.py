@@ -46,4 +46,4 @@ def scrub(target: str, sample: int = 0, everything: bool = False) -> Ended:
         return report.skipped(newer)
     with work.work_on(target) as this:
         read = [step.reread.submit(this, name, sample, everything) for name in step.repositories(this)]
-        return step.scrub_ended(step.conclude.submit(this, read).result())
+        return step.scrub_ended(step.conclude.submit(this, step.all_of(read)).result())

@@ -102,11 +102,15 @@ def reread(work: Work, repository: str, sample: int, everything: bool) -> Handle
     return red(result, done.damage[0].message) if done.damage else result
 
 
+def all_of(futures: Sequence[PrefectFuture[Any]]) -> Handle[list[RepositoryScrub]]:
+    """What came of each repository, once all were read."""
+    return Handle([each.result(raise_on_failure=False).held for each in futures])
+
+
 @step("record")
-def conclude(work: Work, items: Sequence[PrefectFuture[Any]]) -> Handle[ScrubReport]:
+def conclude(work: Work, items: Handle[list[RepositoryScrub]]) -> Handle[ScrubReport]:
     """Verdict and evidence."""
-    found = [each.result(raise_on_failure=False).held for each in items]
-    return Handle(scrubbing.conclude(work.held, found))
+    return Handle(scrubbing.conclude(work.held, items.held))
 
 
 def repositories(work: Work) -> list[str]:

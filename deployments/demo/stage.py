@@ -142,6 +142,7 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
                 sql.Identifier(ROLE), sql.Literal(password)
             )
         )
+        connection.execute(sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(ROLE)))
     return Production(
         port, f"{dsn} dbname={DATABASE}", password, summary, folder / "data", process, tools, account
     )
