@@ -76,7 +76,7 @@ def _headline(one: TargetMetrics, words: Words) -> str:
     missed = [reach(each.name, words) for each in one.judgements if each.met is False]
     if missed:
         sentence = _("{target}: outside its objectives. Missed: {missed}.")
-        return sentence.format(target=one.target, missed=", ".join(missed))
+        return sentence.format(target=one.target, missed="; ".join(missed))
     if one.inside is None:
         unknown = [reach(e.name, words) for e in one.judgements if e.met is None and not e.nothing]
         if not unknown:
@@ -84,7 +84,7 @@ def _headline(one: TargetMetrics, words: Words) -> str:
                 "{target}: inside its objectives by what is known; records are missing or false."
             ).format(target=one.target)
         sentence = _("{target}: nothing missed, but not everything is known: {unknown}.")
-        return sentence.format(target=one.target, unknown=", ".join(unknown))
+        return sentence.format(target=one.target, unknown="; ".join(unknown))
     return _("{target}: inside every objective.").format(target=one.target)
 
 

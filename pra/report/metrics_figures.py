@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pra.evidence_record import VERIFICATION
 from pra.loadtest.forecast import Forecast
+from pra.messages import mark
+from pra.model import Verdict
 from pra.report.blocks import Block, Cell, Items, Pairs, Sentence, Table, Tone
 from pra.report.headline import tone_of
-from pra.report.metrics_words import actual, goal, known, met_tone, moment, percent, reach, seconds
+from pra.report.metrics_words import actual, against, goal, known, met_tone, moment, percent, reach, seconds
 from pra.report.words import Words, plain
 from pra.watch.metrics.facts import Fact, Incident
 from pra.watch.metrics.figures import RepositoryFigures, SeverityFigures
@@ -17,6 +20,7 @@ from pra.watch.metrics.whole import TargetMetrics
 SHOWN = 12
 """So many of the newest proofs and incidents; all of them are in the JSON."""
 PROBLEMS = 20
+_KINDS = {VERIFICATION: mark("restore test")}
 
 
 def objectives(one: TargetMetrics, words: Words) -> tuple[Block, ...]:
@@ -134,16 +138,19 @@ def _proof(fact: Fact, one: TargetMetrics, words: Words) -> tuple[Cell, ...]:
     goals = one.goals
     return (
         Cell(words.moment(fact.at)),
-        Cell(words.name(plain(fact.kind))),
+        Cell(words._(_KINDS[fact.kind]) if fact.kind in _KINDS else words.name(plain(fact.kind))),
         Cell(fact.verdict, tone_of(fact.verdict)),
         known(plain(fact.repository) or words.unknown, words),
-        _against(fact.rto, goals.rto.total_seconds(), words),
-        _against(fact.rpo, goals.rpo.total_seconds(), words),
+        _against(fact, fact.rto, goals.rto.total_seconds(), words),
+        _against(fact, fact.rpo, goals.rpo.total_seconds(), words),
     )
 
 
-def _against(value: float | None, wanted: float, words: Words) -> Cell:
-    return Cell(words.duration(value), met_tone(None if value is None else value <= wanted))
+def _against(fact: Fact, value: float | None, wanted: float, words: Words) -> Cell:
+    """A time is good only where the database came back as it should have."""
+    met = None if value is None else value <= wanted
+    tone = met_tone(met) if not met or fact.verdict == Verdict.PASS else ""
+    return Cell(against(value, wanted, words), tone)
 
 
 # -- incidents -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from math import isfinite
 from babel.dates import format_date
 
 from pra.report.blocks import Block, Calendar, CalendarDay, Cell, Curve, Folded, Heading, Sentence, Table
-from pra.report.metrics_words import met_tone, percent, reach, seconds
+from pra.report.metrics_words import against, met_tone, percent, reach, seconds
 from pra.report.words import Words
 from pra.watch.metrics.days import Day
 from pra.watch.metrics.whole import TargetMetrics
@@ -31,22 +31,22 @@ def days(one: TargetMetrics, words: Words) -> tuple[Block, ...]:
     missed = [day for day in reversed(one.days) if day.inside is False]
     if missed:
         columns = (_("Day"), _("Missed"), _("Uptime"), _("Worst a disaster would have cost"))
-        rows = tuple(_row(day, words) for day in missed)
+        rows = tuple(_row(day, one.goals.rpo.total_seconds(), words) for day in missed)
         blocks.append(Folded(_("The days outside, as a table"), Table(columns, rows)))
     return tuple(blocks)
 
 
-def _row(day: Day, words: Words) -> tuple[Cell, ...]:
+def _row(day: Day, rpo: float, words: Words) -> tuple[Cell, ...]:
     return (
         Cell(words.day(_at(day.day))),
         Cell(_missed(day, words), "bad"),
         Cell(percent(day.uptime, words), met_tone(None) if day.uptime is None else ""),
-        Cell(seconds(day.exposed, words), met_tone(None) if day.exposed is None else ""),
+        Cell(against(day.exposed, rpo, words), met_tone(None) if day.exposed is None else ""),
     )
 
 
 def _missed(day: Day, words: Words) -> str:
-    return ", ".join(reach(name, words) for name in day.missed)
+    return "; ".join(reach(name, words) for name in day.missed)
 
 
 def _at(day: date) -> datetime:

@@ -47,6 +47,14 @@ def seconds(value: float | None, words: Words) -> str:
     return words.duration(value)
 
 
+def against(value: float | None, limit: float, words: Words) -> str:
+    """A duration beside its limit: by how little it is above is said where it would read the same."""
+    said = seconds(value, words)
+    if value is None or value <= limit or said != words.duration(limit):
+        return said
+    return f"{said} + {words.duration(value - limit)}"
+
+
 def goal(one: Judgement, words: Words) -> str:
     if one.unit == "seconds":
         return f"≤ {words.duration(one.goal)}"
@@ -57,7 +65,8 @@ def actual(one: Judgement, words: Words) -> Cell:
     """What was reached, in the tone of whether that is enough."""
     if one.nothing:
         return Cell(words._("none"))
-    said = seconds(one.actual, words) if one.unit == "seconds" else percent(one.actual, words)
+    in_time = one.unit == "seconds"
+    said = against(one.actual, one.goal, words) if in_time else percent(one.actual, words)
     return Cell(said, met_tone(one.met))
 
 
