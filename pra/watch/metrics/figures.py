@@ -11,7 +11,7 @@ from pra.evidence_record import VERIFICATION
 from pra.model import Verdict
 from pra.watch.metrics.facts import PROVING, RESOLVE_WITHIN, Backup, Fact, Incident
 from pra.watch.metrics.observed import DayTally, Observed
-from pra.watch.metrics.share import Period, Share, midnight, standing
+from pra.watch.metrics.share import Period, Share, standing
 from pra.watch.metrics.slots import Slots, slots_of
 
 
@@ -293,9 +293,3 @@ def _size(observed: Observed, period: Period) -> SizeFigures:
     (first_day, first), (last_day, last) = known[0], known[-1]
     days = (last_day - first_day).days
     return SizeFigures(first, last, (last - first) / days if days else None)
-
-
-def day_period(day: date, now: datetime) -> Period:
-    """One day, as far as it has come."""
-    begin = midnight(now).replace(year=day.year, month=day.month, day=day.day)
-    return Period(begin, min(begin + timedelta(days=1), now))

@@ -68,8 +68,7 @@ def gather(
     }  # fmt: skip
     keyring = load_keyring(settings.signing, settings.state_dir)
     problems: list[str] = []
-    oldest = midnight(min(since, now)) if since < midnight(now) - timedelta(days=MONTH) else None
-    oldest = oldest or midnight(now) - timedelta(days=MONTH)
+    oldest = min(midnight(since), midnight(now) - timedelta(days=MONTH))
     place = opened.get(status.name) if status is not None else None
     views = [view_of(settings, target) for target in targets]
     observed = _observe(settings, views, oldest, now, place, problems)
