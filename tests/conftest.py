@@ -18,6 +18,8 @@ pytest_plugins = [
     "tests.fix_locked",
     "tests.fix_faults",
     "tests.fix_slack",
+    "tests.fix_channels",
+    "tests.fix_incidents",
     "tests.fix_prefect",
     "tests.fix_drill",
     "tests.fix_loadtest",

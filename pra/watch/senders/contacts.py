@@ -35,6 +35,8 @@ def tell(url: str, letter: Letter, mark: Mark) -> None:
         headers["X-PRA-Notice"] = _digest(mark.id)
         if kind in ("mailto", "mailtos"):
             headers["References"] = f"<{_digest(mark.subject)}@pra.invalid>"
+    if "format=" not in url:
+        service.notify_format = NotifyFormat.TEXT  # as HTML, a mail's lines run together
     short = getattr(service, "body_maxlen", 32768) < _SHORT
     sent = service.notify(
         title="" if short else letter.title,

@@ -75,12 +75,14 @@ def refusal(error: Exception) -> str:
     answer = getattr(error, "response", None)
     if answer is None or not hasattr(answer, "get"):
         return ""
+    status = getattr(answer, "status_code", 200)
+    if status != 200:
+        return f"status {status}"
     try:
         code = answer.get("error")
     except (ValueError, TypeError, AttributeError):
-        code = None  # not JSON at all
-    status = getattr(answer, "status_code", 200)
-    return f"refused: {code}" if code else f"status {status}" if status != 200 else ""
+        return ""  # not JSON at all
+    return f"refused: {code}" if code else ""
 
 
 def _client(alerts: Alerts) -> WebClient:
