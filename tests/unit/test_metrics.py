@@ -382,10 +382,12 @@ def test_a_year_is_measured_in_under_ten_seconds(year: Past) -> None:
 
 @pytest.mark.all
 @pytest.mark.timeout(600)
-def test_a_year_in_s3_is_measured_in_under_ten_seconds_once_its_records_were_read(
-    year: Past,
+def test_a_year_in_s3_is_measured_in_under_ten_seconds(
+    tmp_path: Path,
 ) -> None:
-    """The folders of that year, served as a bucket."""
+    """With a record of each hourly expiry besides, 8,760 objects more, the first reading takes longer."""
+    year = live(make_past(tmp_path / "bucket"), 365, seed=4)
+    year.publish_samples()
     with serve_s3(year.home.parent) as server:
         storages = {
             name: S3Storage(name, f"s3://bucket/{name}", server.account(), limits=LIMITS)
@@ -407,4 +409,4 @@ def test_a_year_in_s3_is_measured_in_under_ten_seconds_once_its_records_were_rea
         again, warm = measure()
     print(f"S3: {cold:.1f} s the first time, {warm:.1f} s afterwards")  # noqa: T201
     assert first.chosen == again.chosen == of(year, 365).chosen
-    assert warm < 10
+    assert max(cold, warm) < 10

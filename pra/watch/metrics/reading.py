@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import cast
 
 from pra.errors import ObjectMissing, PraError
 from pra.keys import Keyring, load_keyring
@@ -22,6 +23,7 @@ from pra.watch.metrics.cache import Cache
 from pra.watch.metrics.facts import Backup
 from pra.watch.metrics.figures import Goals, History
 from pra.watch.metrics.incidents import from_book
+from pra.watch.metrics.kept import KeptDays
 from pra.watch.metrics.observed import Observed, View, observe
 from pra.watch.metrics.reading_backups import read_backups
 from pra.watch.metrics.reading_evidence import Shelf, read_facts
@@ -70,8 +72,11 @@ def gather(
     problems: list[str] = []
     oldest = min(midnight(since), midnight(now) - timedelta(days=MONTH))
     place = opened.get(status.name) if status is not None else None
+    kept = KeptDays(place, settings.state_dir / "metrics" / "days") if place is not None else None
     views = [view_of(settings, target) for target in targets]
-    observed = _observe(settings, views, oldest, now, place, problems)
+    observed = _observe(settings, views, oldest, now, cast("Storage | None", kept), problems)
+    if kept is not None:
+        kept.prune()
     _take_incidents(observed, place, now, problems)
     return [
         measured(
