@@ -83,9 +83,9 @@ def compare(bench: Bench, api: str) -> float:
     with Scope() as scope:
         asked = passing.opened(settings, list(settings.targets.values()), scope).questions
     tasks = len(asked) + 1  # and the one that records
-    more = []
+    more: list[float] = []
     for _ in range(ROUNDS):
-        full, nothing = (measure(bench, api, which, tasks)["cpu"] for which in ("status", "empty"))
+        full, nothing = (float(measure(bench, api, which, tasks)["cpu"]) for which in ("status", "empty"))
         more.append(full - nothing)
         print(f"  status {full:.2f} s, empty {nothing:.2f} s: {full - nothing:+.2f} s of CPU, {tasks} tasks")
     return statistics.median(more)
