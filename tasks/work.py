@@ -15,6 +15,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from rich.console import Console
 
 from pra.proc import Scope
 from pra.procedures import backup
@@ -50,10 +51,24 @@ def work_on(target: str) -> Iterator[Work]:
     Raises:
         SettingsError, NotFoundError: The settings cannot be used, or know no such target.
     """
+    _outlive_the_worker()
     with discreet(), Progress() as progress, Scope() as scope:
         settings = load_settings()
         operator = f"prefect flow run {flow_run.id}" if flow_run.id else ""
         yield Work(Context(settings, settings.target(target), scope, report=progress, operator=operator))
+
+
+def _outlive_the_worker() -> None:
+    """Let a run go on whose worker died.
+
+    The worker reads what the run logs. With nobody there, Rich would end the process at the next line: it
+    offers this method to those who want it otherwise. What is logged reaches Prefect's API all the same.
+    """
+
+    def nobody_reads(console: Console) -> None:
+        console.quiet = True
+
+    Console.on_broken_pipe = nobody_reads  # type: ignore[method-assign]
 
 
 @contextmanager

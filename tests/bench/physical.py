@@ -362,8 +362,8 @@ def one(size: int, barman: bool, work: Callable[[Bench], None]) -> Bench:
 def growth(bench: Bench, rounds: int, among: int) -> None:
     """Only what the same changes, to as many pages, cost on a database of another size.
 
-    One that has settled: the first readers of fresh rows set hint bits, which changes their pages once, and as
-    many of them as there are rows.
+    One that has settled: the first readers of fresh rows set hint bits, which changes their pages once, and
+    as many of them as there are rows.
     """
     bench.execute("VACUUM (FREEZE, ANALYZE)")
     bench.execute("CHECKPOINT")

@@ -87,7 +87,8 @@ def test_a_drill_whose_worker_is_killed_finishes(drill_world: World, tmp_path: P
         _, pid = wait_for_phase(drill_world, "inject")
         os.kill(worker_of(pid), signal.SIGKILL)
         ended = final(own, run_id)
-    assert (ended.name, "PASS" in str(ended.message)) == ("Completed", True), ended.message
+        told = said(own, run_id)
+    assert (ended.name, "PASS" in str(ended.message)) == ("Completed", True), told
     assert rehearsals(drill_world) == before
     assert newest(drill_world).body["verdict"] == "PASS"
 
@@ -152,6 +153,15 @@ def final(stage: Orchestra, run_id: str) -> Any:
         assert time.monotonic() < deadline, state.name
         time.sleep(0.5)
     return state
+
+
+def said(stage: Orchestra, run_id: str) -> str:
+    """The end of what the run logged."""
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    with stage.client() as client:
+        lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)])))
+    return "\n".join(line.message for line in lines[-20:])
 
 
 def state_of(stage: Orchestra, run_id: str) -> Any:
