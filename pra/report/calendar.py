@@ -8,7 +8,7 @@ from html import escape
 from pra.report.blocks import Calendar, CalendarDay, Tone
 from pra.report.svg import BAD, EDGE, FAINT, GOOD, LETTER, LINE, UNSURE, opening, text
 
-_SMALLEST, _LARGEST, _NUMBERED = 12.0, 38.0, 24.0
+_SMALLEST, _LARGEST, _NUMBERED = 11.5, 38.0, 24.0
 _HEAD, _GAP, _KEY = 16, 10, 22
 _COLOURS: dict[Tone, str] = {"good": GOOD, "bad": BAD, "unsure": UNSURE, "": "#eef1f5"}
 _SIGNS: dict[Tone, str] = {"good": "✓", "bad": "×", "unsure": "?", "": "?"}

@@ -56,7 +56,7 @@ def backups(one: TargetMetrics, words: Words) -> tuple[Block, ...]:
     found = one.chosen.repositories
     schedule = Table(
         (
-            _("Repository"), _("On schedule"), _("Taken"), _("Missed"), _("Unknown"), _("Longest gap"),
+            _("Repository"), _("On schedule"), _("Backups"), _("Missed"), _("Unknown"), _("Longest gap"),
             _("Median"), _("Longest"),
         ),
         tuple(_schedule(each, one.goals.backups, words) for each in found),

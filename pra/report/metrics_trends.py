@@ -58,7 +58,7 @@ def _calendar(one: TargetMetrics, words: Words, title: str) -> Calendar:
     months = [
         (place, str(format_date(day.day, "LLL", locale=words.locale)))
         for place, day in enumerate(one.days)
-        if day.day.day == 1 or (place == 0 and day.day.day < 24)
+        if day.day.day == 1 or (place == 0 and day.day.day < 8)
     ]
     squares = tuple(
         CalendarDay(day.day.day, "" if day.inside is None else met_tone(day.inside), _said(day, words))
