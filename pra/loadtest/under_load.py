@@ -139,16 +139,21 @@ def compare(this: LoadTest) -> None:
             why = f"{this.beside_note}; " if this.beside_note else ""
             this.beside_note = f"{why}evidence {sequence} of {test.started_at:%Y-%m-%d}, on the same hardware"
     lacks = _condition(this)
-    compared = 0
+    compared, unfinished = 0, []
     if this.original_load is not None:
         compared = sum(this.original_load.query(q.name) is not None for q in restored.queries)
+        ours = {script.name for script in this.mixture.scripts} if this.mixture else set()
+        there = {query.name for query in this.original_load.queries} & ours
+        unfinished = sorted(there - {query.name for query in restored.queries})
         for name, seconds, reference in diagnosis.slower(restored, this.original_load):
             if not _slow_alone(this, name):
                 continue
-            here, there = _plans(this, name)
-            this.slow.append(diagnosis.explain(name, seconds, reference, here, there, lacks))
+            plan, other = _plans(this, name)
+            this.slow.append(diagnosis.explain(name, seconds, reference, plan, other, lacks))
     asked = this.order.backup
-    this.results.append(judge.slow_queries(this.slow, compared, this.beside, asked=asked))
+    this.results.append(
+        judge.slow_queries(this.slow, compared, this.beside, asked=asked, unfinished=unfinished)
+    )
     this.results += judge.condition(lacks)
 
 

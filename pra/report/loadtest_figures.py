@@ -98,7 +98,7 @@ def rounds(record: LoadTestRecord, words: Words) -> tuple[Block, ...]:
 
 
 def _rate(value: float, words: Words) -> str:
-    return f"{words.number(round(value / 1e6, 1))} MB/s"
+    return f"{words.size(round(value))}/s"
 
 
 def load(record: LoadTestRecord, words: Words) -> tuple[Block, ...]:

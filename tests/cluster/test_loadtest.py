@@ -51,7 +51,7 @@ def served(world: World, tmp_path: Path) -> dict[str, Api]:
     return {"api": api}
 
 
-def test_what_is_in_order_passes_and_what_is_broken_is_named(load_world: World, tmp_path: Path) -> None:
+def test_what_is_in_order_passes_and_a_lost_index_is_named(load_world: World, tmp_path: Path) -> None:
     """One after the other: the second is compared with the figures that the first has recorded."""
     world, keys = load_world, keys_of(load_world)
     record = load_test(world, target=served(world, tmp_path))
@@ -83,15 +83,18 @@ def test_what_is_in_order_passes_and_what_is_broken_is_named(load_world: World, 
     assert check_of(slow, "backup-interval").status is Status.NOT_APPLICABLE
     assert check_of(slow, "integrity").status is Status.PASSED
 
-    lost = load_test(world, backup=False, sabotage="no-statistics")
+    assert keys_of(world) == keys, "the real repositories have gained evidence, and nothing else"
+    assert left_behind(world) == []
+
+
+@pytest.mark.all
+def test_lost_statistics_are_the_reason_that_is_named(load_world: World) -> None:
+    lost = load_test(load_world, sabotage="no-statistics")
     assert lost.verdict is Verdict.FAIL
     named = {each.name: each for each in lost.slow}
     assert named[LINES].reason == "statistics"
     assert set(named[LINES].names) >= {"public.invoice_lines", "public.invoices"}
     assert check_of(lost, "statistics").status is Status.FAILED
-
-    assert keys_of(world) == keys, "the real repositories have gained evidence, and nothing else"
-    assert left_behind(world) == []
 
 
 @pytest.mark.all
@@ -105,7 +108,7 @@ def test_the_copy_of_the_original_shows_a_dropped_index_too(load_world: World) -
 def test_without_the_source_nothing_is_compared_and_the_verdict_says_so(
     load_world: World, world_maker: MakeWorld
 ) -> None:
-    """Where it was not to be read the comparison is ruled out, and the next load test has figures to go by."""
+    """Not to be read, it is ruled out beforehand; and the next load test then has figures to go by."""
     world = world_maker(load_world.cluster, load_world.database)
     world.backup()
     away = {"dsn": "host=/nowhere dbname=akig user=postgres"}
@@ -115,7 +118,9 @@ def test_without_the_source_nothing_is_compared_and_the_verdict_says_so(
     assert check_of(record, "slow-queries").status is Status.SKIPPED
     assert check_of(record, "rto").status is Status.PASSED
     left_out = load_test(world, target=away, backup=False)
-    assert (left_out.verdict, left_out.beside) == (Verdict.PASS, "nothing"), "a failed one is nothing to go by"
+    assert (left_out.verdict, left_out.beside) == (Verdict.PASS, "nothing"), (
+        "a failed one is nothing to go by"
+    )
     assert check_of(left_out, "slow-queries").status is Status.NOT_APPLICABLE
     third = load_test(world, target=away)
     assert third.beside == "record"

@@ -174,6 +174,12 @@ def test_nothing_to_compare_with_is_skipped_or_ruled_out() -> None:
     assert judge.slow_queries([], 0, "nothing", asked=False).status is Status.NOT_APPLICABLE
 
 
+def test_a_query_that_never_came_to_an_end_is_not_passed_over() -> None:
+    found = judge.slow_queries([], 9, "copy", asked=True, unfinished=["inbox"])
+    assert found.status is Status.SKIPPED
+    assert "inbox" in found.reason
+
+
 # -- record
 
 
