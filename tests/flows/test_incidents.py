@@ -6,12 +6,14 @@ import os
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from deployments.cli.app import run
 from pra.errors import RestoreError
 from pra.watch import alerts, senders
+from pra.watch.senders.letter import Letter, Mark
 from pra.watch.status.finding import Finding, Level
 from tests.fix_channels import Hook, Mailbox
 from tests.fix_incidents import DOWN, START, UP, Watched
@@ -153,7 +155,7 @@ def test_with_the_repository_away_this_host_goes_on_and_merges_later(watched: Wa
 
 # -- a channel that fails ------------------------------------------------------------------------
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[tuple[int, dict[str, Any] | str], str]] = {
     "500": ((500, "broken"), "status 500"),
     "wrong token": ((200, {"ok": False, "error": "invalid_auth"}), "invalid_auth"),
     "no such channel": ((200, {"ok": False, "error": "channel_not_found"}), "channel_not_found"),
@@ -190,13 +192,13 @@ def test_a_mail_server_that_fails_is_told_in_slack(watched: Watched) -> None:
 
 def test_slack_that_asks_for_a_moment_gets_it(slack: Slack) -> None:
     slack.patience = (2, 1)
-    assert senders.deliver(LETTER, "slack", slack.settings(), senders.Mark()).problem == ""
+    assert senders.deliver(LETTER, "slack", slack.settings(), Mark()).problem == ""
     assert len(slack.posts) == 1
 
 
 def test_slack_that_asks_for_longer_than_there_is_is_left_alone(slack: Slack) -> None:
     slack.patience = (1, 3000)
-    outcome = senders.deliver(LETTER, "slack", slack.settings(), senders.Mark())
+    outcome = senders.deliver(LETTER, "slack", slack.settings(), Mark())
     assert "left alone for 3000 s" in outcome.problem
     assert outcome.wait == 3000
 
@@ -214,7 +216,7 @@ def test_a_silent_channel_costs_its_limit_and_no_more(
 
 def test_an_address_that_is_none_is_named_without_being_shown(watched: Watched, hook: Hook) -> None:
     settings = watched.settings.alerts.model_copy(update={"tier1": secret("nosuch://hidden-part")})
-    outcome = senders.deliver(LETTER, "tier1-1", settings, senders.Mark())
+    outcome = senders.deliver(LETTER, "tier1-1", settings, Mark())
     assert outcome.problem == "it is not an Apprise URL"
 
 
@@ -301,4 +303,4 @@ def secret(text: str) -> object:
     return SecretStr(text)
 
 
-LETTER = senders.Letter("", "title", "summary", (), (), None, START)
+LETTER = Letter("", "title", "summary", (), (), None, START)
