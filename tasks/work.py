@@ -68,7 +68,7 @@ def _outlive_the_worker() -> None:
     def nobody_reads(console: Console) -> None:
         console.quiet = True
 
-    Console.on_broken_pipe = nobody_reads  # type: ignore[method-assign]
+    Console.on_broken_pipe = nobody_reads  # type: ignore[assignment,method-assign]
 
 
 @contextmanager
