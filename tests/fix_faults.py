@@ -62,11 +62,10 @@ def committed(world: World, repository: str) -> set[str]:
 
 
 def keys(world: World, repository: str) -> list[str]:
-    """Every file of the repository, temporary ones too."""
+    """Every file of the repository, temporary ones too; incidents, which outlive a backup, apart."""
     root = world.home / repository
-    return sorted(
-        p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and p.name != ".lock"
-    )
+    files = (p.relative_to(root) for p in root.rglob("*") if p.is_file() and p.name != ".lock")
+    return sorted(path.as_posix() for path in files if path.parts[0] != "_status")
 
 
 def demand_whole(world: World) -> None:
@@ -93,9 +92,10 @@ def demand_nothing_but_backups(world: World, repository: str) -> None:
 
 
 def demand_clean_state(world: World) -> None:
-    """Nothing but keys below the state directory."""
+    """Nothing but keys below the state directory, and what was told to the people on call."""
     state = world.home / "state"
-    assert [p for p in state.rglob("*") if p.is_file() and state / "keys" not in p.parents] == []
+    kept = {state / "keys", state / "status"}
+    assert [p for p in state.rglob("*") if p.is_file() and not kept & set(p.parents)] == []
 
 
 def demand_quiet_server(world: World, seconds: float = 10) -> None:

@@ -36,14 +36,16 @@ def nursery(tiny: World) -> Iterator[Nursery]:
         yield found
 
 
-def kill_at_every_step(world: World, nursery: Nursery, folder: Path, kinds: tuple[str, ...]) -> list[str]:
+def kill_at_every_step(
+    world: World, nursery: Nursery, folder: Path, kinds: tuple[str, ...], stride: int = 1
+) -> list[str]:
     """Each time from the same repositories, which hold one backup that is due to expire."""
     after.keep_one_hour(world)
     after.make_old_backup(world, days=40)
     begin = Snapshot(world, folder)
     begin.save()
     steps: list[str] = []
-    for at in count(1):
+    for at in count(1, stride):
         begin.restore()
         died = nursery.backup(kinds, at, signal.SIGKILL)
         if died.step is None:
@@ -72,17 +74,17 @@ def kill_at_every_step(world: World, nursery: Nursery, folder: Path, kinds: tupl
 
 @pytest.mark.timeout(400)  # some fifty rounds
 @pytest.mark.parametrize(
-    "kinds",
+    ("kinds", "stride"),
     [
-        pytest.param(kinds, id=name, marks=pytest.mark.all if kinds[0] == "near" else ())
-        for name, kinds in ROUNDS.items()
+        pytest.param(("phases",), 3, id="every third phase, tool or publisher"),
+        *(pytest.param(kinds, 1, id=name, marks=pytest.mark.all) for name, kinds in ROUNDS.items()),
     ],
 )
 def test_killed_at_any_step_it_leaves_no_half_backup_and_nothing_in_the_way(
-    tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...]
+    tiny: World, nursery: Nursery, tmp_path: Path, kinds: tuple[str, ...], stride: int
 ) -> None:
-    steps = kill_at_every_step(tiny, nursery, tmp_path, kinds)
-    assert len(steps) > 20, steps
+    steps = kill_at_every_step(tiny, nursery, tmp_path, kinds, stride)
+    assert len(steps) * stride > 20, steps
 
 
 @pytest.mark.timeout(400)

@@ -206,7 +206,7 @@ SOME = ("plan", "recover", "announce")
 @pytest.mark.parametrize(
     ("steps", "before"),
     [
-        pytest.param(SOME, False, id="some steps"),
+        pytest.param(SOME, False, id="some steps", marks=pytest.mark.all),
         pytest.param(failover.PHASES, False, id="every step", marks=pytest.mark.all),
         pytest.param(failover.PHASES, True, id="every step, not recorded", marks=pytest.mark.all),
     ],

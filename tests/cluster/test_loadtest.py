@@ -51,6 +51,7 @@ def served(world: World, tmp_path: Path) -> dict[str, Api]:
     return {"api": api}
 
 
+@pytest.mark.all
 def test_what_is_in_order_passes_and_a_lost_index_is_named(load_world: World, tmp_path: Path) -> None:
     """One after the other: the second is compared with the figures that the first has recorded."""
     world, keys = load_world, keys_of(load_world)

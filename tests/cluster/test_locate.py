@@ -117,6 +117,7 @@ def test_until_looks_no_further(past: Past) -> None:
     assert later.ended_by.xid == past.deleted[2]
 
 
+@pytest.mark.all
 def test_what_the_condition_is_about_may_have_been_dropped(past: Past) -> None:
     found = past.find("select count(*) = 0 from doomed")
     assert found.ended_by is not None

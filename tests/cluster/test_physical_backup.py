@@ -426,7 +426,7 @@ def test_a_server_promoted_meanwhile_takes_a_full_backup_on_its_new_timeline(phy
     ("signum", "stride"),
     [
         pytest.param(signal.SIGKILL, 7, id="killed at every seventh step"),
-        pytest.param(signal.SIGTERM, 9, id="stopped at every ninth step"),
+        pytest.param(signal.SIGTERM, 9, id="stopped at every ninth step", marks=pytest.mark.all),
         pytest.param(signal.SIGKILL, 1, id="killed at every step", marks=pytest.mark.all),
     ],
 )

@@ -257,6 +257,7 @@ def break_signature(world: World, repository: str, backup_id: str) -> None:
     path.write_text(text.replace(signature, signature[::-1]))
 
 
+@pytest.mark.all
 def test_a_bad_signature_stops_a_restore_unless_the_targets_name_is_typed(
     physical_world: World, place: Path
 ) -> None:

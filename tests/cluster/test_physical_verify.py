@@ -275,6 +275,7 @@ def restore_point(world: World, name: str, number: int) -> None:
     archive_wal(world)
 
 
+@pytest.mark.all
 def test_a_restore_point_before_the_newest_backup_is_reached_from_the_one_before_it(
     physical_world: World, place: Path
 ) -> None:

@@ -312,6 +312,8 @@ def test_wal_with_a_streamer_without_one_and_with_a_hole(
     wait_until(lambda: look(world).find("wal.far", "db").level is OK, what="WAL in far")  # type: ignore[union-attr]
     done = look(world)
     demand(done, "wal.near", OK, "behind and ")
+    wait_until(lambda: look(world).find("slot", "db").level is OK, what="the slot is read")  # type: ignore[union-attr]
+    done = look(world)
     demand(done, "slot", OK, "of WAL kept for slot pra_db")
     demand(done, "pg_wal", OK, "pg_wal holds")
     demand(done, "unprotected", OK, "a base backup holds every database")

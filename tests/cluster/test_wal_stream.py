@@ -254,6 +254,7 @@ def test_a_promoted_server_is_followed_and_its_history_comes_first(
     assert "timelines" in pra(world, "wal", "check", "--json", code=0).stdout
 
 
+@pytest.mark.all
 def test_a_server_put_back_to_an_earlier_point_is_followed_from_there(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
@@ -281,6 +282,7 @@ def test_a_server_put_back_to_an_earlier_point_is_followed_from_there(
         assert archive_in(world, name).forked == ()
 
 
+@pytest.mark.all
 def test_after_a_promotion_a_new_streamer_begins_where_repositories_end_not_where_the_timeline_does(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
@@ -344,6 +346,7 @@ def test_a_second_streamer_is_refused_here_and_elsewhere(
     assert first.process.poll() is None
 
 
+@pytest.mark.all
 def test_a_lost_spool_is_made_good_from_what_the_server_still_has(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
@@ -366,6 +369,7 @@ def test_a_lost_spool_is_made_good_from_what_the_server_still_has(
     assert all(holes(world, name) == () for name in BOTH)
 
 
+@pytest.mark.all
 def test_a_lost_slot_is_said_aloud_and_the_gap_found(
     streamed: MakeStreamed, streaming: StartStreamer
 ) -> None:
