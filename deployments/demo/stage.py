@@ -127,7 +127,7 @@ def start_production(scope: Scope, home: Path, megabytes: int) -> Production:
     for setting in SERVER_SETTINGS:
         argv += ["-c", setting]
     process = _start(scope, argv, tools, folder, account)
-    dsn = f"host={folder} port={port} user=postgres"
+    dsn = f"host={folder} port={port} user=postgres hostaddr=''"  # whatever PGHOSTADDR says
     _wait_for_server(dsn)
     with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -40,6 +40,17 @@ class Server:
     dsn: str
     password: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """Say that a host has no other address: libpq would take one from ``PGHOSTADDR`` or a service.
+
+        Whoever names a throwaway server by its socket must never reach another one instead. Tools have an
+        environment of their own; this process has its operator's.
+        """
+        words = conninfo.conninfo_to_dict(self.dsn)
+        host = str(words.get("host") or "")
+        if host and "," not in host and "hostaddr" not in words:
+            object.__setattr__(self, "dsn", conninfo.make_conninfo(self.dsn, hostaddr=""))
+
     @classmethod
     def parse(cls, dsn: str, password: str | None = None) -> Server:
         """Split a DSN (URL or keywords) from its password, and add `KEEPALIVE` where it says nothing of that.
@@ -64,7 +75,8 @@ class Server:
         return replace(self, dsn=conninfo.make_conninfo(self.dsn, dbname=name))
 
     def words(self) -> dict[str, str]:
-        return {key: str(value) for key, value in conninfo.conninfo_to_dict(self.dsn).items()}
+        """What the DSN says; without what it leaves empty."""
+        return {key: str(value) for key, value in conninfo.conninfo_to_dict(self.dsn).items() if value != ""}
 
     @property
     def database(self) -> str:

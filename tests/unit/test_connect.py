@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from psycopg import conninfo
 
+from pra.errors import ConnectError
 from pra.postgres.connect import KEEPALIVE, Server
 from pra.postgres.replication import basebackup_argv
 from pra.postgres.tools import (
@@ -46,6 +48,24 @@ def test_what_the_dsn_says_of_it_stays() -> None:
 @pytest.mark.parametrize("host", ["/run/postgresql", "@postgresql", "/run/a,/run/b"])
 def test_a_unix_socket_is_left_as_it_is(host: str) -> None:
     assert Server.parse(f"host={host} dbname=akig").words() == {"host": host, "dbname": "akig"}
+
+
+def test_a_socket_is_never_left_for_an_address_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A throwaway server is named by its socket: whoever means it must not reach another one."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+        server = Server(f"host={tmp_path} port={port} user=postgres dbname=akig")
+        for each in (server, server.with_database("app"), Server.parse(server.dsn)):
+            with pytest.raises(ConnectError, match=f"s.PGSQL.{port}"):
+                each.connect()
+        with pytest.raises(ConnectError, match=r"127\.0\.0\.2"):
+            Server.parse(f"postgresql://postgres@127.0.0.2:{port}/akig").connect()
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 def test_every_tool_is_told_the_same() -> None:
