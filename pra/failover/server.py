@@ -110,7 +110,9 @@ class Place:
             return
         configuration = self.directory / "postgresql.conf"
         ours = configuration.exists() and configuration.read_text(errors="replace").startswith(_OURS)
-        if not ours or self.running():
+        # PostgreSQL writes it at each start, a restore takes it out: what has it may hold somebody's rows.
+        served = (self.directory / "postmaster.opts").exists()
+        if not ours or served or self.running():
             raise UsageError(
                 f"{self.directory} is not empty, and not what an interrupted recovery left",
                 op="recover",
