@@ -46,6 +46,7 @@ def conclude(this: Drill, verdict: Verdict | str | None = None) -> DrillReport:
         record = judge.record(this, outcome)
     record = replace(record, steps=tuple(this.steps), ended_at=this.context.clock())
     stored = this.context.evidence.append(DRILL, record.as_json())
+    this.recorded = True
     return DrillReport(record, stored, earlier(this.context, record, stored))
 
 

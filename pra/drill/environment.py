@@ -53,7 +53,13 @@ def open_drill(context: Context, order: Order) -> Iterator[Drill]:
         drill = Drill(context, order, stack, rehearsal, context.clock())
         drill.facts |= common(context.settings, context.target, operator=order.operator)
         drill.note("start")
-        yield drill
+        try:
+            yield drill
+        except BaseException:
+            # A signal, a cancellation, a mistake of ours: an auditor sees that it was begun.
+            if drill.injected and not drill.recorded:
+                _remember(home, context.settings)
+            raise
 
 
 def clean_up(settings: Settings, root: Path) -> list[Path]:
@@ -62,21 +68,23 @@ def clean_up(settings: Settings, root: Path) -> list[Path]:
     Their processes ended with them: see `pra.deadman`.
     """
 
-    def remember(folder: Path) -> None:
-        try:
-            found = json.loads((folder / "drill.json").read_text())
-            target = settings.targets[found["target"]]
-        except (OSError, ValueError, KeyError):
-            _log.warning("%s: a drill of a target that is not configured here was interrupted", folder.name)
-            return
-        try:
-            with Scope() as scope:
-                context = Context(settings, target, scope)
-                context.evidence.append(DRILL, _interrupted(found, context).as_json())
-        except PraError as error:
-            _log.error("the interrupted drill of %s could not be recorded: %s", target.name, error)
+    return ephemeral.sweep(root, PREFIX, lambda folder: _remember(folder, settings))
 
-    return ephemeral.sweep(root, PREFIX, remember)
+
+def _remember(folder: Path, settings: Settings) -> None:
+    """Write into its target's evidence how far the drill in this folder was. Never raises."""
+    try:
+        found = json.loads((folder / "drill.json").read_text())
+        target = settings.targets[found["target"]]
+    except (OSError, ValueError, KeyError):
+        _log.warning("%s: a drill of a target that is not configured here was interrupted", folder.name)
+        return
+    try:
+        with Scope() as scope:
+            context = Context(settings, target, scope)
+            context.evidence.append(DRILL, _interrupted(found, context).as_json())
+    except PraError as error:
+        _log.error("the interrupted drill of %s could not be recorded: %s", target.name, error)
 
 
 def _interrupted(found: dict[str, Any], context: Context) -> DrillRecord:
@@ -88,6 +96,6 @@ def _interrupted(found: dict[str, Any], context: Context) -> DrillRecord:
         ended_at=context.clock(),
         scenario=found["scenario"],
         intensity=found["intensity"],
-        deviations=(f"The drill was killed in its phase {found['phase']}; nothing of it was left.",),
+        deviations=(f"The drill was ended in its phase {found['phase']}; nothing of it was left.",),
         facts=common(context.settings, context.target),
     )

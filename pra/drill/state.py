@@ -104,6 +104,7 @@ class Drill:
     findings: list[str] = field(default_factory=list)
     afterwards: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    recorded: bool = False
 
     @property
     def scenario(self) -> Scenario:

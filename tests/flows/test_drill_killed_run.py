@@ -80,6 +80,21 @@ def test_a_cancelled_run_leaves_nothing(stage: Orchestra, drill_world: World) ->
     assert final(stage, run_id).is_cancelled()
 
 
+def test_a_run_cancelled_behind_the_fault_is_on_record(stage: Orchestra, drill_world: World) -> None:
+    run_id = begin(stage, approval=False)
+    folder, _ = wait_for_phase(drill_world, "recover")
+    with stage.client() as client:
+        from prefect.states import Cancelling
+
+        client.set_flow_run_state(UUID(run_id), Cancelling())
+    wait_until_alone(folder)
+    assert final(stage, run_id).is_cancelled()
+    assert not folder.exists()
+    head = newest(drill_world)
+    assert (head.kind, head.body["verdict"]) == ("drill", INTERRUPTED)
+    assert "in its phase recover;" in head.body["deviations"][0]
+
+
 def test_a_drill_whose_worker_is_killed_finishes(drill_world: World, tmp_path: Path) -> None:
     before = rehearsals(drill_world)
     with orchestra(drill_world, tmp_path / "prefect", "verify") as own:
