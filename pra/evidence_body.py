@@ -28,7 +28,6 @@ from pra.errors import PraError
 from pra.evidence_record import EvidenceRecord
 from pra.model import CheckResult, Status
 from pra.settings import Settings, Target
-from pra.timing import Objective
 
 BEFORE = 5
 """How many records of the same kind a new one is compared with."""
@@ -97,20 +96,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return str(value) if isinstance(value, Path) else value
-
-
-def milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1000)
-
-
-def objective_json(objective: Objective, how: str) -> dict[str, Any]:
-    """Target, measurement and verdict; ``how`` says in one sentence how it was measured."""
-    return {
-        "target_milliseconds": milliseconds(objective.target_seconds),
-        "actual_milliseconds": milliseconds(objective.seconds),
-        "met": objective.met,
-        "how": how,
-    }
 
 
 def deviations(checks: Sequence[CheckResult]) -> list[str]:

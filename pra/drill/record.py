@@ -5,12 +5,13 @@ Names, counts and times only: no value of any row is in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pra.model import CheckResult, Status, Verdict
+from pra import evidence_fields as fields
+from pra.model import CheckResult, Verdict
 from pra.timing import Objective, from_iso, to_iso
 
 DRILL, FAILOVER = "drill", "failover"
@@ -39,6 +40,12 @@ class Step:
             "waiting": self.waiting,
         }
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        return cls(
+            found["name"], from_iso(found["started_at"]), found["milliseconds"] / 1000, found["waiting"]
+        )
+
 
 @dataclass(frozen=True)
 class Event:
@@ -50,6 +57,10 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "at": to_iso(self.at), "what": self.what}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        return cls(found["name"], from_iso(found["at"]), found["what"])
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,10 @@ class Intervention:
 
     def as_json(self) -> dict[str, Any]:
         return {"at": to_iso(self.at), "by": self.by, "decision": self.decision, "comment": self.comment}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        return cls(from_iso(found["at"]), found["by"], found["decision"], found["comment"])
 
 
 @dataclass(frozen=True)
@@ -174,14 +189,14 @@ class DrillRecord:
             "backup": self.backup.as_json() if self.backup else None,
             "phases": [step.as_json() for step in self.steps],
             "events": [event.as_json() for event in self.events],
-            "rto": _objective(self.rto, self.rto_how),
-            "rpo": _objective(self.rpo, self.rpo_how),
-            "detect_milliseconds": _milliseconds(self.detect_seconds),
-            "recover_milliseconds": _milliseconds(self.recover_seconds),
-            "service_milliseconds": _milliseconds(self.service_seconds),
-            "proven_milliseconds": _milliseconds(self.proven_seconds),
+            "rto": fields.objective_json(self.rto, self.rto_how),
+            "rpo": fields.objective_json(self.rpo, self.rpo_how),
+            "detect_milliseconds": fields.milliseconds(self.detect_seconds),
+            "recover_milliseconds": fields.milliseconds(self.recover_seconds),
+            "service_milliseconds": fields.milliseconds(self.service_seconds),
+            "proven_milliseconds": fields.milliseconds(self.proven_seconds),
             "rows": self.rows.as_json() if self.rows else None,
-            "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in self.checks],
+            "checks": fields.checks_json(self.checks),
             "interventions": [one.as_json() for one in self.interventions],
             "deviations": list(self.deviations),
             "findings": list(self.findings),
@@ -207,7 +222,7 @@ def record_of(kind: str, body: Mapping[str, Any]) -> DrillRecord:
     return DrillRecord(
         kind=kind,
         target=body["target"],
-        verdict=_verdict(body["verdict"]),
+        verdict=fields.verdict_of(body["verdict"]),
         started_at=from_iso(body["started_at"]),
         ended_at=from_iso(body["ended_at"]),
         scenario=body["scenario"],
@@ -216,34 +231,24 @@ def record_of(kind: str, body: Mapping[str, Any]) -> DrillRecord:
         intensity=body["intensity"],
         hypothesis=(body["hypothesis"]["before"], body["hypothesis"]["after"]),
         backup=_backup(backup) if backup else None,
-        steps=tuple(
-            Step(p["name"], from_iso(p["started_at"]), p["milliseconds"] / 1000, p["waiting"])
-            for p in body["phases"]
-        ),
-        events=tuple(Event(e["name"], from_iso(e["at"]), e["what"]) for e in body["events"]),
-        rto=_measured("RTO", body["rto"]),
-        rpo=_measured("RPO", body["rpo"]),
+        steps=tuple(Step.from_json(each) for each in body["phases"]),
+        events=tuple(Event.from_json(each) for each in body["events"]),
+        rto=fields.objective_of("RTO", body["rto"]),
+        rpo=fields.objective_of("RPO", body["rpo"]),
         rto_how=(body["rto"] or {}).get("how", ""),
         rpo_how=(body["rpo"] or {}).get("how", ""),
-        detect_seconds=_seconds(body["detect_milliseconds"]),
-        recover_seconds=_seconds(body["recover_milliseconds"]),
-        service_seconds=_seconds(body["service_milliseconds"]),
-        proven_seconds=_seconds(body["proven_milliseconds"]),
+        detect_seconds=fields.seconds(body["detect_milliseconds"]),
+        recover_seconds=fields.seconds(body["recover_milliseconds"]),
+        service_seconds=fields.seconds(body["service_milliseconds"]),
+        proven_seconds=fields.seconds(body["proven_milliseconds"]),
         rows=Rows(rows["committed"], rows["lost"], rows["missing"]) if rows else None,
-        checks=_checks(body["checks"]),
-        interventions=tuple(
-            Intervention(from_iso(i["at"]), i["by"], i["decision"], i["comment"])
-            for i in body["interventions"]
-        ),
+        checks=fields.checks_of(body["checks"]),
+        interventions=tuple(Intervention.from_json(each) for each in body["interventions"]),
         deviations=tuple(body["deviations"]),
         findings=tuple(body["findings"]),
         afterwards=tuple(body["afterwards"]),
         facts={key: value for key, value in body.items() if key not in _OWN},
     )
-
-
-def _verdict(text: str) -> Verdict | str:
-    return Verdict(text) if text in set(Verdict) else text
 
 
 def _backup(found: Mapping[str, Any]) -> Backup:
@@ -256,43 +261,3 @@ def _backup(found: Mapping[str, Any]) -> Backup:
         found["signature"],
         tuple(found["passed_over"]),
     )
-
-
-def _checks(found: Sequence[Mapping[str, Any]]) -> tuple[CheckResult, ...]:
-    return tuple(
-        CheckResult(
-            c["name"],
-            Status(c["status"]),
-            c["expected"],
-            c["observed"],
-            c["reason"],
-            0.0,
-            tuple(c["details"]),
-        )
-        for c in found
-    )
-
-
-def _objective(objective: Objective | None, how: str) -> dict[str, Any] | None:
-    if objective is None:
-        return None
-    return {
-        "target_milliseconds": round(objective.target_seconds * 1000),
-        "actual_milliseconds": _milliseconds(objective.seconds),
-        "met": objective.met,
-        "how": how,
-    }
-
-
-def _measured(name: str, found: Mapping[str, Any] | None) -> Objective | None:
-    if found is None:
-        return None
-    return Objective(name, found["target_milliseconds"] / 1000, _seconds(found["actual_milliseconds"]))
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1000)
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000

@@ -13,11 +13,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from pra import evidence_fields as fields
 from pra.drill.record import FAILOVER, Event, Intervention, Step
 from pra.errors import IntegrityError, NotFoundError
 from pra.evidence_body import account_and_host
 from pra.evidence_record import EvidenceRecord
-from pra.model import CheckResult, Status
+from pra.model import CheckResult
 from pra.procedures.context import Context
 from pra.timing import from_iso, to_iso
 
@@ -61,7 +62,7 @@ class StepDone:
             "events": [event.as_json() for event in self.events],
             "interventions": [one.as_json() for one in self.interventions],
             "deviations": self.deviations,
-            "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in self.checks],
+            "checks": fields.checks_json(self.checks),
             "required": list(self.required),
         }
 
@@ -74,19 +75,10 @@ def step_of(body: Mapping[str, Any]) -> StepDone:
         seconds=body["milliseconds"] / 1000,
         waiting=bool(body["waiting"]),
         facts=dict(body["facts"]),
-        events=[Event(e["name"], from_iso(e["at"]), e["what"]) for e in body["events"]],
-        interventions=[
-            Intervention(from_iso(i["at"]), i["by"], i["decision"], i["comment"])
-            for i in body["interventions"]
-        ],
+        events=[Event.from_json(each) for each in body["events"]],
+        interventions=[Intervention.from_json(each) for each in body["interventions"]],
         deviations=list(body["deviations"]),
-        checks=[
-            CheckResult(
-                c["name"], Status(c["status"]), c["expected"], c["observed"], c["reason"], 0.0,
-                tuple(c["details"]),
-            )
-            for c in body["checks"]
-        ],
+        checks=list(fields.checks_of(body["checks"])),
         required=tuple(body["required"]),
     )  # fmt: skip
 

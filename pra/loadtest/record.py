@@ -5,19 +5,21 @@ Names, counts and times only: no value of any row is in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from pra import evidence_fields as fields
 from pra.drill.record import Step
 from pra.loadtest.forecast import Forecast
 from pra.loadtest.hardware import Hardware
 from pra.loadtest.measures import ApiLoad, Load, Round
-from pra.model import CheckResult, Status, Verdict
+from pra.model import CheckResult, Verdict
 from pra.timing import Objective, from_iso, to_iso
 
 LOAD_TEST = "load-test"
+_HOW = "the slowest restore with the settings of a server one keeps, planner statistics included"
 Reason = Literal["index", "statistics", "scan", "unknown"]
 Beside = Literal["copy", "record", "nothing"]
 
@@ -123,7 +125,7 @@ class LoadTestRecord:
             "postgres_major": self.major,
             "backup": self.tested.as_json() if self.tested else None,
             "rounds": [each.as_json() for each in self.rounds],
-            "rto": _objective(self.rto),
+            "rto": fields.objective_json(self.rto, _HOW),
             "interval_milliseconds": round(self.interval_seconds * 1000),
             "restored": self.restored.as_json() if self.restored else None,
             "original": self.original.as_json() if self.original else None,
@@ -134,7 +136,7 @@ class LoadTestRecord:
             "api": self.api.as_json() if self.api else None,
             "forecast": self.forecast.as_json() if self.forecast else None,
             "phases": [step.as_json() for step in self.steps],
-            "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in self.checks],
+            "checks": fields.checks_json(self.checks),
             "deviations": list(self.deviations),
         }
 
@@ -152,10 +154,9 @@ def load_test_of(body: Mapping[str, Any]) -> LoadTestRecord:
     Raises:
         KeyError, TypeError, ValueError: It is none.
     """
-    verdict = body["verdict"]
     return LoadTestRecord(
         target=body["target"],
-        verdict=Verdict(verdict) if verdict in set(Verdict) else verdict,
+        verdict=fields.verdict_of(body["verdict"]),
         started_at=from_iso(body["started_at"]),
         ended_at=from_iso(body["ended_at"]),
         engine=body["engine"],
@@ -163,7 +164,7 @@ def load_test_of(body: Mapping[str, Any]) -> LoadTestRecord:
         major=body["postgres_major"],
         tested=_tested(body["backup"]),
         rounds=tuple(Round.from_json(each) for each in body["rounds"]),
-        rto=_measured(body["rto"]),
+        rto=fields.objective_of("RTO", body["rto"]),
         interval_seconds=body["interval_milliseconds"] / 1000,
         restored=_load(body["restored"]),
         original=_load(body["original"]),
@@ -173,11 +174,8 @@ def load_test_of(body: Mapping[str, Any]) -> LoadTestRecord:
         slow=tuple(_slow(each) for each in body["slow"]),
         api=ApiLoad.from_json(body["api"]) if body["api"] else None,
         forecast=Forecast.from_json(body["forecast"]) if body["forecast"] else None,
-        steps=tuple(
-            Step(p["name"], from_iso(p["started_at"]), p["milliseconds"] / 1000, p["waiting"])
-            for p in body["phases"]
-        ),
-        checks=_checks(body["checks"]),
+        steps=tuple(Step.from_json(each) for each in body["phases"]),
+        checks=fields.checks_of(body["checks"]),
         deviations=tuple(body["deviations"]),
         facts={key: value for key, value in body.items() if key not in _OWN},
     )
@@ -208,36 +206,3 @@ def _slow(found: Mapping[str, Any]) -> Slow:
         found["reason"],
         tuple(found["names"]),
     )
-
-
-def _checks(found: Sequence[Mapping[str, Any]]) -> tuple[CheckResult, ...]:
-    return tuple(
-        CheckResult(
-            c["name"],
-            Status(c["status"]),
-            c["expected"],
-            c["observed"],
-            c["reason"],
-            0.0,
-            tuple(c["details"]),
-        )
-        for c in found
-    )
-
-
-def _objective(objective: Objective | None) -> dict[str, Any] | None:
-    if objective is None:
-        return None
-    return {
-        "target_milliseconds": round(objective.target_seconds * 1000),
-        "actual_milliseconds": None if objective.seconds is None else round(objective.seconds * 1000),
-        "met": objective.met,
-        "how": "the slowest restore with the settings of a server one keeps, planner statistics included",
-    }
-
-
-def _measured(found: Mapping[str, Any] | None) -> Objective | None:
-    if found is None:
-        return None
-    actual = found["actual_milliseconds"]
-    return Objective("RTO", found["target_milliseconds"] / 1000, None if actual is None else actual / 1000)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pra import evidence_body
 from pra.errors import SignatureError
-from pra.evidence_body import milliseconds
+from pra.evidence_fields import checks_json, milliseconds, objective_json
 from pra.procedures.session import Choice, Session
 from pra.timing import Objective, Phase, to_iso
 
@@ -44,7 +44,7 @@ def body(report: VerifyReport, this: Session, extra: Mapping[str, Any]) -> dict[
         "environment": "durable" if durable else "sandbox",
         "isolation": _isolation(this),
         "postgres": postgres,
-        "checks": [{k: v for k, v in c.as_json().items() if k != "seconds"} for c in report.checks],
+        "checks": checks_json(report.checks),
         "phases": [_phase(phase) for phase in report.phases],
         "deviations": evidence_body.deviations(report.checks),
         "findings": evidence_body.findings(report.checks),
@@ -106,7 +106,7 @@ def _objectives(report: VerifyReport, this: Session, *, durable: bool, disaster:
 
 
 def _objective(objective: Objective | None, how: str) -> dict[str, Any] | None:
-    return None if objective is None else evidence_body.objective_json(objective, how)
+    return objective_json(objective, how)
 
 
 def _rto_how(*, durable: bool, disaster: bool) -> str:
