@@ -31,6 +31,7 @@ from pra.settings_model import (
     Signing,
     Target,
 )
+from pra.settings_runbook import Runbook
 from pra.settings_source import (
     dotted,
     explain,
@@ -53,6 +54,7 @@ __all__ = [
     "PostgresSettings",
     "Repository",
     "Retention",
+    "Runbook",
     "SandboxSettings",
     "Settings",
     "Signing",
@@ -79,6 +81,7 @@ class Settings(Frozen):
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
     alerts: Alerts = Field(default_factory=Alerts)
     status: Status = Field(default_factory=Status)
+    runbook: Runbook = Field(default_factory=Runbook)
     state_dir: Path
 
     def target(self, name: str | None = None) -> Target:
