@@ -260,6 +260,10 @@ class FaultyStorage:
         self._call("list", prefix)
         return self.inner.list(prefix)
 
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectStat]:
+        self._call("list", prefix)
+        return self.inner.list_after(prefix, after)
+
     def delete(self, key: str) -> None:
         self._call("delete", key)
         self.inner.delete(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -12,11 +12,18 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True)
 class ObjectStat:
-    """One object as listed. ``modified`` is the repository's own clock, in UTC."""
+    """One object as listed. ``modified`` is the repository's own clock, in UTC.
+
+    Attributes:
+        tag: Changes whenever the stored bytes are written again, also within one tick of the clock and where
+            somebody sets the time back: the version or ETag, a file's inode and time of change. Empty where a
+            server says neither.
+    """
 
     key: str
     bytes: int
     modified: datetime
+    tag: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,10 @@ class Storage(Protocol):
     def stat(self, key: str) -> ObjectStat | None: ...
 
     def list(self, prefix: str) -> Iterator[ObjectStat]: ...
+
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectStat]:
+        """As `list`, only what comes behind ``after``, a key that is there: the end of a long row alone."""
+        ...
 
     def delete(self, key: str) -> None: ...
 

@@ -149,6 +149,10 @@ class LocalStorage:
             prefix, lambda name: not name.startswith("."), lambda key, found: _stat(key, found)
         )
 
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectStat]:
+        wanted = lambda name: not name.startswith(".")  # noqa: E731
+        return self._listed(prefix, wanted, lambda key, found: _stat(key, found), after=check_prefix(after))
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:
@@ -225,7 +229,12 @@ class LocalStorage:
             )
 
     def _listed[T](
-        self, prefix: str, wanted: Callable[[str], bool], make: Callable[[str, os.stat_result], T]
+        self,
+        prefix: str,
+        wanted: Callable[[str], bool],
+        make: Callable[[str, os.stat_result], T],
+        *,
+        after: str = "",
     ) -> Iterator[T]:
         check_prefix(prefix)
         with self._errors("list", prefix):
@@ -236,7 +245,7 @@ class LocalStorage:
             into = lambda key: key.startswith(prefix) or prefix.startswith(key)  # noqa: E731
             with self._errors("list", prefix):
                 for key, entry in files.in_key_order(self.root, folder + slash, into):
-                    if wanted(entry.name) and key.startswith(prefix):
+                    if key > after and wanted(entry.name) and key.startswith(prefix):
                         with contextlib.suppress(FileNotFoundError):  # gone while we list
                             yield make(key, entry.stat(follow_symlinks=False))
             self._require_root()  # a disk that went away meanwhile must not look empty
@@ -334,4 +343,6 @@ def _root_of(name: str, url: str | Path) -> Path:
 
 
 def _stat(key: str, found: os.stat_result) -> ObjectStat:
-    return ObjectStat(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+    # The time of change is the kernel's alone: nobody can set it back.
+    tag = f"{found.st_ino}-{found.st_ctime_ns}"
+    return ObjectStat(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), tag)

@@ -24,7 +24,7 @@ from pra.storage.s3_versions import Version, Versions
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ObjectTypeDef
 
 _PROBE = "_probe"
 _SHA256 = "pra-sha256"
@@ -142,20 +142,27 @@ class S3Storage:
             page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=whole, MaxKeys=1)
             for found in page.get("Contents", []):
                 if found["Key"] == whole:
-                    return ObjectStat(key, found["Size"], found["LastModified"].astimezone(UTC))
+                    return _listed(key, found)
         return None
 
     def list(self, prefix: str) -> Iterator[ObjectStat]:
+        return self.list_after(prefix, "")
+
+    def list_after(self, prefix: str, after: str) -> Iterator[ObjectStat]:
         whole = self._prefix + check_prefix(prefix)
+        behind = self._prefix + check_prefix(after) if after else ""
         with errors(self._place, "list", prefix):
             if self.object_lock:
-                for version in self._versions.listing(whole):
+                for version in self._versions.listing(whole, behind):
                     yield self._stat(version)
                 return
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=whole)
+            start: dict[str, Any] = {"StartAfter": behind} if behind else {}
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=whole, **start
+            )
             for found in (one for page in pages for one in page.get("Contents", [])):
-                key = found["Key"].removeprefix(self._prefix)
-                yield ObjectStat(key, found["Size"], found["LastModified"].astimezone(UTC))
+                if found["Key"] > behind:  # also where a server does not know StartAfter
+                    yield _listed(found["Key"].removeprefix(self._prefix), found)
 
     def delete(self, key: str) -> None:
         whole = self._key(key)
@@ -226,7 +233,7 @@ class S3Storage:
 
     def _stat(self, version: Version) -> ObjectStat:
         key = version.key.removeprefix(self._prefix)
-        return ObjectStat(key, version.bytes, version.modified.astimezone(UTC))
+        return ObjectStat(key, version.bytes, version.modified.astimezone(UTC), version.version_id)
 
     def _lock(self, retain_until: datetime | None) -> dict[str, Any]:
         if not self.object_lock or retain_until is None:
@@ -284,3 +291,7 @@ class S3Storage:
             except StorageError as error:
                 if not self.object_lock or error.transient:
                     raise
+
+
+def _listed(key: str, found: ObjectTypeDef) -> ObjectStat:
+    return ObjectStat(key, found["Size"], found["LastModified"].astimezone(UTC), found.get("ETag", ""))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -48,9 +48,10 @@ class Versions:
     def oldest(self, key: str) -> Version | None:
         return next((version for version in self.history(key) if not version.marker), None)
 
-    def listing(self, prefix: str) -> Iterator[Version]:
-        """The oldest version of every key below ``prefix``, in key order, markers or not."""
-        found = (version for page in self._pages(prefix) for version in page if not version.marker)
+    def listing(self, prefix: str, after: str = "") -> Iterator[Version]:
+        """The oldest version of every key below ``prefix``, and behind ``after``, in key order."""
+        pages = self._pages(prefix, after)
+        found = (v for page in pages for v in page if not v.marker and v.key > after)
         for _, versions in itertools.groupby(found, key=lambda version: version.key):
             yield _oldest_first(list(versions))[0]
 
@@ -85,10 +86,11 @@ class Versions:
             )
         return head.get("ObjectLockRetainUntilDate")
 
-    def _pages(self, prefix: str) -> Iterator[list[Version]]:
+    def _pages(self, prefix: str, after: str = "") -> Iterator[list[Version]]:
         """Pages of versions and markers; within a page, versions come before markers."""
+        begin: dict[str, Any] = {"KeyMarker": after} if after else {}
         pages = self._client.get_paginator("list_object_versions").paginate(
-            Bucket=self._place.bucket, Prefix=prefix, PaginationConfig={"PageSize": self.page_size}
+            Bucket=self._place.bucket, Prefix=prefix, PaginationConfig={"PageSize": self.page_size}, **begin
         )
         for page in pages:
             versions = [

@@ -177,6 +177,21 @@ def test_list_is_in_key_order_and_takes_any_prefix(store: Storage) -> None:
     assert keys(store, "a/x") == ["a/x-1", "a/x.json", "a/x/1", "a/x0"]
     assert keys(store, "a/y/z/1") == ["a/y/z/10"]
     assert keys(store, "none/") == []
+    behind = [stat.key for stat in store.list_after("a/", "a/x0")]
+    assert behind == ["a/y/z/10", "a/y/z/2"]
+    assert [stat.key for stat in store.list_after("a/", "a/x-1")] == ["a/x.json", "a/x/1", "a/x0", *behind]
+
+
+def test_what_is_written_again_has_another_tag(store: Storage) -> None:
+    """Also within one tick of the clock, and with as many bytes."""
+    store.create(KEY, b"one")
+    [first] = store.list(KEY)
+    assert store.stat(KEY) == first
+    store.delete(KEY)
+    store.create(KEY, b"two")
+    [second] = store.list(KEY)
+    assert first.tag != second.tag
+    assert second.tag
 
 
 def test_deleted_is_gone_and_deleting_again_is_no_error(store: Storage, tmp_path: Path) -> None:
