@@ -32,6 +32,7 @@ from pra.settings_model import (
     Target,
 )
 from pra.settings_runbook import Runbook
+from pra.settings_running import Prefect, fill_status
 from pra.settings_source import (
     dotted,
     explain,
@@ -52,6 +53,7 @@ __all__ = [
     "Failover",
     "Freshness",
     "PostgresSettings",
+    "Prefect",
     "Repository",
     "Retention",
     "Runbook",
@@ -61,9 +63,11 @@ __all__ = [
     "Status",
     "Target",
     "approver_key_file",
+    "from_environment",
     "load_settings",
     "rpo_warning",
     "settings_file",
+    "state_folder",
 ]
 
 
@@ -82,6 +86,7 @@ class Settings(Frozen):
     alerts: Alerts = Field(default_factory=Alerts)
     status: Status = Field(default_factory=Status)
     runbook: Runbook = Field(default_factory=Runbook)
+    prefect: Prefect = Field(default_factory=Prefect)
     state_dir: Path
 
     def target(self, name: str | None = None) -> Target:
@@ -231,6 +236,7 @@ def _find_prefect(raw: dict[str, Any], env: Mapping[str, str]) -> None:
         ):
             if key not in table and env.get(variable):
                 table[key] = env[variable]
+        fill_status(table, raw.get("prefect"), raw["state_dir"])
 
 
 def _default_state(env: Mapping[str, str]) -> Path:
@@ -241,7 +247,19 @@ def _default_state(env: Mapping[str, str]) -> Path:
 def approver_key_file(env: Mapping[str, str] | None = None) -> Path:
     """Where an approver's own key lies by default. Needs no ``pra.toml``: approvers often have none."""
     env = os.environ if env is None else env
-    return Path(env.get("PRA_STATE_DIR") or _default_state(env)).absolute() / "approver.key"
+    return state_folder(env) / "approver.key"
+
+
+def state_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Where the state lies as long as no ``pra.toml`` says otherwise, absolute; it may not exist."""
+    env = os.environ if env is None else env
+    return Path(env.get("PRA_STATE_DIR") or _default_state(env)).expanduser().absolute()
+
+
+def from_environment(*names: str, env: Mapping[str, str] | None = None) -> str | None:
+    """The first of these variables that is set, and not empty."""
+    env = os.environ if env is None else env
+    return next((env[name] for name in names if env.get(name)), None)
 
 
 def _below(base: Path, value: Any) -> Any:

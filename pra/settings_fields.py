@@ -68,14 +68,14 @@ def dsn_fault(dsn: str, *, allow_plaintext: bool, password_belongs: str) -> tupl
         return "holds a password", f"Take it out; {password_belongs}."
     hidden = "service" in parts and not (parts.get("host") or parts.get("hostaddr"))
     addresses = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
-    exposed = hidden or not all(_is_local(address) for address in addresses)
+    exposed = hidden or not all(is_local(address) for address in addresses)
     if exposed and parts.get("sslmode") not in _TLS and not allow_plaintext:
         hint = "Add ?sslmode=verify-full (at least require), or set the target's allow_plaintext = true."
         return "leaves this machine without TLS", hint
     return None
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
     """A socket directory, no host at all (libpq's default socket) or a loopback address."""
     if address in ("", "localhost") or address.startswith(("/", "@")):
         return True
@@ -91,5 +91,5 @@ def refuse_plain_http(key: str, text: str, *, allowed: bool) -> None:
         raise wrong(f"{key} holds credentials", "Take them out of the address.")
     if url.scheme not in ("http", "https") or not url.hostname:
         raise wrong(f"{key} is not an http(s) address", "Write https://host[:port].")
-    if url.scheme == "http" and not allowed and not _is_local(url.hostname):
+    if url.scheme == "http" and not allowed and not is_local(url.hostname):
         raise wrong(f"{key} leaves this machine without TLS", "Use https, or set allow_plaintext = true.")
