@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo drill test test-all check bench bench-physical bench-status lock clean
+.PHONY: help venv demo drill test test-all check docs bench bench-physical bench-status lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check --output-format concise .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+docs: venv ## pictures of the flows into docs/pictures, the API reference into build/reference
+	@$(PYTHON) -m deployments.documents
 
 bench: venv bench-physical bench-status ## backup and restore side by side with PostgreSQL's own tools and others, 1 to 4 GB
 	$(PYTHON) -m tests.bench $(ARGS)

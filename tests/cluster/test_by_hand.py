@@ -1,4 +1,4 @@
-"""The README's recovery by hand, as written there, with nothing of ours."""
+"""The recovery by hand in docs/OPERATIONS.md, as written there, with nothing of ours."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.fix_stream import archive_in, promote
 from tests.fix_world import World
 from tests.requirements import require
 
-README = Path(__file__).parents[2] / "README.md"
+OPERATIONS = Path(__file__).parents[2] / "docs/OPERATIONS.md"
 
 
 def blocks() -> tuple[str, str]:
-    """The shell blocks of the README's chapter: a dump's, a base backup's."""
-    chapter = README.read_text().split("## By hand, without this software")[1].split("\n## ")[0]
+    """The shell blocks of the chapter: a dump's, a base backup's."""
+    chapter = OPERATIONS.read_text().split("## Restore without this software")[1].split("\n## ")[0]
     dump, base = re.findall(r"```sh\n(.*?)```", chapter, flags=re.DOTALL)
     return dump, base
 
@@ -45,7 +45,7 @@ def empty_server(pg18: Cluster) -> Iterator[Cluster]:
         server.remove()
 
 
-def test_the_readme_recovers_a_backup_without_our_software(
+def test_the_page_recovers_a_backup_without_our_software(
     operator: Operator, pg18: Cluster, chinook: str, empty_server: Cluster, tmp_path: Path
 ) -> None:
     for tool in ("age", "zstd", "tar", "sha256sum"):
@@ -75,7 +75,7 @@ def test_the_readme_recovers_a_backup_without_our_software(
     assert empty_server.query("akig", "SELECT count(*), sum(total) FROM invoice") == expected
 
 
-def test_the_readme_notices_a_damaged_object_first(operator: Operator, pg18: Cluster, chinook: str) -> None:
+def test_the_page_notices_a_damaged_object_first(operator: Operator, pg18: Cluster, chinook: str) -> None:
     operator.protect(pg18, chinook, repositories=("local",))
     backup_id = operator.pra("backup", "--json").document["backup_id"]
     backup = operator.home / "local/akig/backups" / backup_id
@@ -95,7 +95,7 @@ def test_the_readme_notices_a_damaged_object_first(operator: Operator, pg18: Clu
 
 
 @pytest.mark.parametrize("incremental", [False, True], ids=["a full one", "an incremental one upon it"])
-def test_the_readme_recovers_a_base_backup_and_its_wal_without_our_software(
+def test_the_page_recovers_a_base_backup_and_its_wal_without_our_software(
     physical_world: World, place: Path, incremental: bool
 ) -> None:
     """Two timelines of WAL, whole segments and the unfinished one, on an empty machine."""
@@ -135,7 +135,7 @@ def test_the_readme_recovers_a_base_backup_and_its_wal_without_our_software(
         server.run("pg_ctl", "-D", place / "data", "-m", "immediate", "stop", as_account=True, check=False)
 
 
-def test_the_sheet_has_the_readmes_commands() -> None:
+def test_the_sheet_has_the_pages_commands() -> None:
     said = blocks()[1].splitlines()
     assert [line for line in BY_HAND_BASE if line not in said and not line.startswith("set -- ")] == []
 

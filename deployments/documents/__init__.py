@@ -1,0 +1,1 @@
+"""What documents show that the code can say by itself: pictures of the flows, the API reference."""
