@@ -48,7 +48,7 @@ def _level(status: Status, share: float) -> Level:
 def worker(settings: Settings) -> list[Finding]:
     """State directory, sandboxes and local repositories."""
     found = space(settings.status, "disk.state", HOST, settings.state_dir, "the state directory's disk")
-    found += space(settings.status, "disk.sandbox", HOST, _sandboxes(settings), "the sandboxes' disk")
+    found += space(settings.status, "disk.sandbox", HOST, sandboxes(settings), "the sandboxes' disk")
     for repository in settings.repositories.values():
         if repository.url.startswith("file://"):
             storage = open_storage(repository)
@@ -58,7 +58,7 @@ def worker(settings: Settings) -> list[Finding]:
     return found
 
 
-def _sandboxes(settings: Settings) -> Path:
+def sandboxes(settings: Settings) -> Path:
     """Where they would be: nothing is made here."""
     root = settings.sandbox.dir
     if root is None:
