@@ -1,137 +1,70 @@
-"""Register the deployments of ``prefect.yaml``, each once a target, or once for all of them.
+"""`pra deploy`: work pools, deployments, automations and the page to start from, as pra.toml has them.
 
-Imports Prefect: loaded by ``pra deploy``.
+Imports Prefect: loaded when asked for. What is as it should be is not written; what an operator decided in
+the interface stays: a pause, a schedule of their own, a pool's slots, an automation that is switched off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from uuid import UUID
 
 import httpx
-import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
-from prefect.flows import Flow, load_flow_from_entrypoint
-from prefect.schedules import Cron
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from prefect.types.entrypoint import EntrypointType
 
-from pra.errors import SettingsError, UnavailableError
+from deployments import automations, desired, entries, pools, spread
+from deployments.change import Change
+from deployments.desired import Desired, owner_of
+from deployments.entries import ALL, Entry
+from pra.errors import UnavailableError, UsageError
 from pra.settings import Settings
+from tasks import start_here
 
-FILE = Path(__file__).parents[1] / "prefect.yaml"
-PHYSICAL_ONLY = ("flows.dr_drill.dr_drill", "flows.emergency.failover")
-MODEL = "akig"
-"""The target for which prefect.yaml is written."""
+_PAGE = 200
+"""The server gives no more at once."""
+_STATUS = "status"
+_UNWATCHED = {_STATUS, "metrics"}
+"""Flows whose failure brings no look at everything: the look itself, and a measurement."""
+_OURS = re.compile(r"flows\.[a-z_.]+")
+_ABOUT_ALL = re.compile(rf"{ALL}(-[0-9a-f]{{6}})?")
 
-Action = Literal["created", "updated", "unchanged"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One deployment of prefect.yaml. ``schedules`` are as written there."""
-
-    name: str
-    entrypoint: str
-    description: str
-    tags: tuple[str, ...]
-    parameters: Mapping[str, Any]
-    work_pool: str
-    concurrency_limit: Mapping[str, Any] | None
-    schedules: tuple[Mapping[str, Any], ...]
+There = Mapping[str, DeploymentResponse]
+"""What the server has, by ``flow/name``."""
 
 
-def read_entries(file: Path = FILE) -> list[Entry]:
-    """Read prefect.yaml.
+def deploy(settings: Settings, *, config: Path | None = None, take_over: bool = False) -> list[Change]:
+    """Bring the server to what pra.toml says, in as many writes as there are differences.
 
-    Raises:
-        SettingsError: It is not there.
-    """
-    if not file.exists():
-        raise SettingsError(
-            f"there is no {file}", op="read deployments", hint="Run pra from the folder of its source."
-        )
-    return [
-        Entry(
-            name=raw["name"],
-            entrypoint=raw["entrypoint"],
-            description=raw["description"],
-            tags=tuple(raw["tags"]),
-            parameters=raw["parameters"],
-            work_pool=raw["work_pool"]["name"],
-            concurrency_limit=raw.get("concurrency_limit"),
-            schedules=tuple(raw.get("schedules", ())),
-        )
-        for raw in yaml.safe_load(file.read_text())["deployments"]
-    ]
-
-
-def expanded(entries: Sequence[Entry], targets: Sequence[str]) -> list[Entry]:
-    """Every deployment there is to be: one a target, and once what has no target since it is about all."""
-    found: list[Entry] = []
-    for entry in entries:
-        found += [expand(entry, target) for target in targets] if "target" in entry.parameters else [entry]
-    return found
-
-
-def fits(entry: Entry, settings: Settings) -> bool:
-    """Whether a deployment is of use to its target: drill and failover go to a moment, as dumps cannot."""
-    target = entry.parameters.get("target")
-    return entry.entrypoint not in PHYSICAL_ONLY or settings.targets[str(target)].engine == "physical"
-
-
-def expand(entry: Entry, target: str) -> Entry:
-    """The same deployment for another target."""
-    return replace(
-        entry,
-        name=target,
-        description=entry.description.replace(MODEL, target),
-        tags=tuple(target if tag == MODEL else tag for tag in entry.tags),
-        parameters={**entry.parameters, "target": target},
-    )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What was done to one deployment (``flow/target``) or work pool: created, updated or unchanged.
-
-    ``what`` names the fields that differed.
-    """
-
-    name: str
-    action: Action
-    what: tuple[str, ...] = ()
-
-
-def deploy(settings: Settings, *, config: Path | None = None) -> list[Change]:
-    """Create or update work pools and deployments; what is as it should be is not written.
-
-    A schedule that was paused, and a deployment, stay paused: that was an operator's decision.
+    Deployments of targets that left go, with their schedules: those that were registered from the same
+    settings' file, and no others.
 
     Args:
-        config: The file that runs shall read their settings from (``PRA_CONFIG``).
+        config: The file that runs shall read their settings from (``PRA_CONFIG``). By it an installation
+            knows its own: without one nothing is ever removed.
+        take_over: Make another installation's deployments of our targets ours.
 
     Raises:
         UnavailableError: No Prefect API answers.
+        UsageError: Another installation has a deployment of one of our targets; nothing was written.
     """
     url = get_current_settings().api.url
     if not url:
         raise UnavailableError(
             "no Prefect API is configured", op="register deployments", hint="Set PREFECT_API_URL."
         )
+    owner = str(config) if config else None
     try:
         with get_client(sync_client=True) as client:
-            entries = read_entries()
-            pools = [_make_pool(client, pool) for pool in sorted({entry.work_pool for entry in entries})]
-            wanted = [each for each in expanded(entries, list(settings.targets)) if fits(each, settings)]
-            return pools + [_register(client, entry, config) for entry in wanted]
+            return list(_deploy(client, settings, owner, take_over=take_over))
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise UnavailableError(
             f"the Prefect API at {url} failed with {type(error).__name__}",
@@ -140,82 +73,114 @@ def deploy(settings: Settings, *, config: Path | None = None) -> list[Change]:
         ) from error
 
 
-def _register(client: SyncPrefectClient, entry: Entry, config: Path | None) -> Change:
-    flow: Flow[..., Any] = load_flow_from_entrypoint(entry.entrypoint, use_placeholder_flow=False)
-    name = f"{flow.name}/{entry.name}"
-    wanted = _build(flow, entry, config)
-    try:
-        there = client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        wanted.apply()
-        return Change(name, "created")
-    differing = _differences(there, wanted)
-    if not differing:
-        return Change(name, "unchanged")
-    _keep_pauses(there, wanted)
-    wanted.apply()
-    return Change(name, "updated", differing)
+def _deploy(
+    client: SyncPrefectClient, settings: Settings, owner: str | None, *, take_over: bool
+) -> Iterator[Change]:
+    there = _read(client)
+    wanted = [Desired(entry, owner) for entry in planned(settings, there, owner, take_over=take_over)]
+    if not take_over:
+        _refuse_foreign(there, wanted)
+    yield from pools.make(client)
+    flow_id = cache(client.create_flow_from_name)
+    for each in wanted:
+        yield _put(client, flow_id, there.get(each.name), each)
+    for name in sorted(leaving(there, {each.name for each in wanted}, owner)):
+        client.delete_deployment(there[name].id)
+        yield Change(name, "removed")
+    for status in [each for each in wanted if each.flow == _STATUS]:
+        yield from automations.upsert(client, _automations(client, status, wanted))
+        start_here.introduce(client, settings, status.entry.name)
 
 
-def _build(flow: Flow[..., Any], entry: Entry, config: Path | None) -> RunnerDeployment:
-    limit = entry.concurrency_limit
-    return RunnerDeployment.from_flow(
-        flow,
-        entry.name,
-        description=entry.description,
-        tags=list(entry.tags),
-        parameters=dict(entry.parameters),
-        schedules=[
-            Cron(each["cron"], timezone=each["timezone"], active=each["active"], slug=each["slug"])
-            for each in entry.schedules
-        ],
-        concurrency_limit=ConcurrencyLimitConfig(**limit) if limit else None,
-        work_pool_name=entry.work_pool,
-        job_variables={"env": {"PRA_CONFIG": str(config)}} if config else {},
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+def planned(settings: Settings, there: There, owner: str | None, *, take_over: bool = False) -> list[Entry]:
+    """Every deployment that pra.toml asks for, at its own minute. Pure.
+
+    What is about all targets is called ``all``; where another installation on this server has that name,
+    ``all-`` and six digits that stand for our settings' file.
+    """
+    everything = entries.expanded(entries.read_entries(), list(settings.targets))
+    found = spread.spread([entry for entry in everything if entries.fits(entry, settings)])
+    taken = {name for name, each in there.items() if _foreign(each, owner)} if not take_over else set()
+    return [
+        replace(entry, name=f"{ALL}-{_digits(owner)}")
+        if entry.target is None and f"{desired.load(entry.entrypoint)[0]}/{ALL}" in taken
+        else entry
+        for entry in found
+    ]
 
 
-def _differences(there: DeploymentResponse, wanted: RunnerDeployment) -> tuple[str, ...]:
-    """The fields that differ from what the server has."""
-    limit = there.global_concurrency_limit
-    options = there.concurrency_options
-    pairs: dict[str, tuple[Any, Any]] = {
-        "entrypoint": (there.entrypoint, wanted.entrypoint),
-        "description": (there.description, wanted.description),
-        "tags": (sorted(there.tags), sorted(wanted.tags)),
-        "parameters": (there.parameters, wanted.parameters),
-        "work pool": (there.work_pool_name, wanted.work_pool_name),
-        "variables": (there.job_variables, wanted.job_variables),
-        "concurrency limit": (limit.limit if limit else None, wanted.concurrency_limit),
-        "collision strategy": (
-            options.collision_strategy if options else None,
-            wanted.concurrency_options.collision_strategy if wanted.concurrency_options else None,
-        ),
-        "form": (there.parameter_openapi_schema, _form(wanted)),
-        "schedules": (_cron(there.schedules), _cron(wanted.schedules or [])),
+def _digits(owner: str | None) -> str:
+    return hashlib.sha256((owner or "").encode()).hexdigest()[:6]
+
+
+def leaving(there: There, wanted: set[str], owner: str | None) -> list[str]:
+    """What an earlier `pra deploy` of this installation made, and nothing asks for any more. Pure.
+
+    A copy that an operator made in the interface is not called after its target, and stays.
+    """
+    return [
+        name
+        for name, each in there.items()
+        if name not in wanted and owner is not None and owner_of(each) == owner and _is_made_here(each)
+    ]
+
+
+def _is_made_here(there: DeploymentResponse) -> bool:
+    target = (there.parameters or {}).get("target")
+    named = there.name == target if target is not None else bool(_ABOUT_ALL.fullmatch(there.name))
+    return named and bool(_OURS.fullmatch(there.entrypoint or ""))
+
+
+def _foreign(there: DeploymentResponse, owner: str | None) -> bool:
+    return owner_of(there) not in (None, owner)
+
+
+def _refuse_foreign(there: There, wanted: Iterable[Desired]) -> None:
+    for each in wanted:
+        found = there.get(each.name)
+        if found is not None and _foreign(found, each.owner):
+            raise UsageError(
+                f"{each.name} belongs to the installation of {owner_of(found)}",
+                op="register deployments",
+                hint="If that file is now this one, run: pra deploy --take-over; else rename the target.",
+            )
+
+
+def _read(client: SyncPrefectClient) -> There:
+    """Everything that is registered, a page at a time: a request for each would take minutes."""
+    flows = {flow.id: flow.name for page in _paged(client.read_flows) for flow in page}
+    return {
+        f"{flows.get(each.flow_id, '?')}/{each.name}": each
+        for page in _paged(client.read_deployments)
+        for each in page
     }
-    return tuple(name for name, (is_there, is_wanted) in pairs.items() if is_there != is_wanted)
 
 
-def _form(wanted: RunnerDeployment) -> dict[str, Any]:
-    # As apply() sends it.
-    return wanted._parameter_openapi_schema.model_dump(exclude_unset=True)
+def _paged[T](read: Callable[..., list[T]]) -> Iterator[list[T]]:
+    offset = 0
+    while page := read(limit=_PAGE, offset=offset):
+        yield page
+        offset += len(page)
 
 
-def _cron(schedules: Sequence[Any]) -> dict[str, tuple[str, str]]:
-    return {each.slug: (each.schedule.cron, each.schedule.timezone) for each in schedules}
+def _put(
+    client: SyncPrefectClient,
+    flow_id: Callable[[str], UUID],
+    there: DeploymentResponse | None,
+    wanted: Desired,
+) -> Change:
+    if there is None:
+        desired.create(client, flow_id(wanted.flow), wanted)
+        return Change(wanted.name, "created")
+    differing = desired.differences(there, wanted)
+    if not differing:
+        return Change(wanted.name, "unchanged")
+    desired.update(client, there, wanted, differing)
+    return Change(wanted.name, "updated", differing)
 
 
-def _keep_pauses(there: DeploymentResponse, wanted: RunnerDeployment) -> None:
-    active = {each.slug: each.active for each in there.schedules}
-    for schedule in wanted.schedules or []:
-        schedule.active = active.get(schedule.slug, schedule.active)
-
-
-def _make_pool(client: SyncPrefectClient, name: str) -> Change:
-    try:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-    except ObjectAlreadyExists:
-        return Change(f"work pool {name}", "unchanged")  # an operator may have tuned it
-    return Change(f"work pool {name}", "created")
+def _automations(
+    client: SyncPrefectClient, status: Desired, wanted: Iterable[Desired]
+) -> list[AutomationCore]:
+    there = client.read_deployment_by_name(status.name)
+    return automations.wanted(status.name, there.id, {each.flow for each in wanted} - _UNWATCHED)

@@ -9,7 +9,7 @@ from tasks import report
 from tasks.report import Ended
 
 
-@flow(name="metrics", persist_result=False, **report.HOOKS)
+@flow(name="metrics", flow_run_name=report.moment_name, persist_result=False, **report.HOOKS)
 def metrics() -> Ended:
     """Put the records of all targets together, and show week and month against the objectives.
 

@@ -14,7 +14,9 @@ from tasks.report import Ended
 THREADS: Any = ThreadPoolTaskRunner(max_workers=step.AT_ONCE)
 
 
-@flow(name="status", task_runner=THREADS, persist_result=False, **step.HOOKS)
+@flow(
+    name="status", flow_run_name=report.moment_name, task_runner=THREADS, persist_result=False, **step.HOOKS
+)
 def status() -> Ended:
     """Look at everything: databases, backups, proofs, WAL, the schedule, disks, keys, the application.
 

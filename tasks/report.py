@@ -106,6 +106,11 @@ def unimportant(what: str) -> Iterator[None]:
         get_run_logger().warning("%s could not be written: %s", what, type(error).__name__)
 
 
+def moment_name() -> str:
+    """A run about all targets is named after its moment, in UTC."""
+    return f"{utc_now():%Y-%m-%d %H:%M}"
+
+
 def name_run(target: str, *backup_ids: str) -> None:
     """Name and tag the run after the target and the backups that it is about."""
     if this_run.id is None:

@@ -22,7 +22,7 @@ from pra.watch.status import asking, passing
 from pra.watch.status.asking import Question
 from pra.watch.status.finding import Finding, Level, StatusPass
 from pra.watch.status.passing import Opened
-from tasks import report
+from tasks import report, start_here
 from tasks.report import Ended
 from tasks.step import Handle, discreet, red, step
 from tasks.work import Work
@@ -80,6 +80,8 @@ def ended(this: Pass, done: Done) -> Ended:
         rows = [{**finding.as_json(), "target": finding.target or "host"} for finding in found.findings]
         summary = f"{found.level}: {len(bad)} of {len(rows)} not well"
         create_table_artifact(rows, key="status", description=summary)
+    with report.unimportant("the page to start from"):
+        start_here.refresh(this.held.settings, found)
     message = "; ".join(f"{f.target or 'host'} {f.name}: {f.message}" for f in bad) or "all is well"
     match found.level:
         case Level.CRITICAL:

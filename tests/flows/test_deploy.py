@@ -17,7 +17,8 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
 
-from deployments import register
+from deployments import entries, register
+from deployments.change import Change
 from flows.backup import backup
 from pra.errors import UnavailableError
 from pra.settings import load_settings
@@ -37,7 +38,7 @@ def client(prefect_api: None) -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def actions(changes: list[register.Change]) -> dict[str, tuple[str, tuple[str, ...]]]:
+def actions(changes: list[Change]) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {change.name: (change.action, change.what) for change in changes}
 
 
@@ -67,10 +68,8 @@ def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
     assert client.read_deployment_by_name("backup/db").updated == before.updated
 
     client.update_deployment_schedule(before.id, before.schedules[0].id, active=False)
-    entries = register.read_entries()
-    monkeypatch.setattr(
-        register, "read_entries", lambda: [replace(each, description="changed") for each in entries]
-    )
+    changed = [replace(each, description="changed") for each in entries.read_entries()]
+    monkeypatch.setattr(entries, "read_entries", lambda: changed)
     done = actions(register.deploy(flow_world.settings))
     assert done["backup/db"] == ("updated", ("description",))
     after = client.read_deployment_by_name("backup/db")
@@ -83,9 +82,9 @@ def test_only_a_physical_target_can_be_drilled(flow_world: World) -> None:
     for engine, count in (("logical", 0), ("physical", 2)):
         targets = {"db": db.model_copy(update={"engine": engine})}
         settings = flow_world.settings.model_copy(update={"targets": targets})
-        entries = register.expanded(register.read_entries(), ["db"])
-        kept = [each for each in entries if register.fits(each, settings)]
-        assert sum(each.entrypoint in register.PHYSICAL_ONLY for each in kept) == count
+        everything = entries.expanded(entries.read_entries(), ["db"])
+        kept = [each for each in everything if entries.fits(each, settings)]
+        assert sum(each.entrypoint in entries.PHYSICAL_ONLY for each in kept) == count
 
 
 def test_without_an_api_it_says_so(tmp_path: Path) -> None:

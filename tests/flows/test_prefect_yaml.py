@@ -23,8 +23,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
-from deployments import register
-from deployments.register import Entry, expand, expanded, read_entries
+from deployments.entries import FILE, MODEL, Entry, expand, expanded, read_entries
 
 KEYS = {
     "name",
@@ -61,7 +60,7 @@ def test_the_real_day_is_never_scheduled_and_has_a_pool_of_its_own() -> None:
 
 
 def test_no_key_is_unknown() -> None:
-    raw = yaml.safe_load(register.FILE.read_text())
+    raw = yaml.safe_load(FILE.read_text())
     assert set(raw) == {"name", "prefect-version", "definitions", "deployments"}
     for entry in raw["deployments"]:
         assert set(entry) <= KEYS
@@ -71,7 +70,7 @@ def test_no_key_is_unknown() -> None:
 
 def test_prefect_itself_knows_every_key_and_takes_every_value() -> None:
     """Its own models ignore what they do not know, so the keys are compared with their fields."""
-    raw = yaml.safe_load(register.FILE.read_text())
+    raw = yaml.safe_load(FILE.read_text())
     model = PrefectYamlModel.model_validate(raw)
     known = {field.alias or name for name, field in PrefectYamlModel.model_fields.items()}
     assert set(raw) - known == {"definitions"}, "anchors alone live beside what Prefect reads"
@@ -135,7 +134,7 @@ def test_the_parameters_are_those_of_the_flow(entry: Entry) -> None:
     # Where a restore goes is nobody's to guess either.
     asked = {"into"} if flow_of(entry).name == "restore" else set()
     assert needed == {"target", *asked}, "the target has no default: a run without one must not pick its own"
-    assert entry.parameters["target"] == entry.name == register.MODEL
+    assert entry.parameters["target"] == entry.name == MODEL
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)

@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import register
+from deployments import entries, register
 from deployments.supervise import prefect_server, process_worker
 from tests.fix_cluster import Cluster
 from tests.fix_world import MakeWorld
@@ -38,10 +38,10 @@ def test_an_every_minute_schedule_is_created_and_executed(
     world = make_world(pg18, chinook)
     every_minute = [
         replace(entry, schedules=({**entry.schedules[0], "cron": "* * * * *"},))
-        for entry in register.read_entries()
+        for entry in entries.read_entries()
         if entry.work_pool == "backup"
     ]
-    monkeypatch.setattr(register, "read_entries", lambda: every_minute)
+    monkeypatch.setattr(entries, "read_entries", lambda: every_minute)
     with (
         prefect_server(world.home / "state") as server,
         process_worker(server, "backup", environment=world.environment),
