@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import httpx
 
+from deployments.running.environment import server_argv, server_environment, worker_argv
 from pra.errors import UnavailableError
 from pra.proc import Process, Scope
+from pra.settings import Prefect
 
 HOST = "127.0.0.1"
 _START_SECONDS = 180.0
@@ -22,14 +23,6 @@ _POLL_SECONDS = 0.3
 _LOG_TAIL = 2000
 
 Ready = Callable[[], bool]
-
-# Nothing here reports to anybody.
-_QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_CLI_PROMPT": "false",
-}
 
 
 @dataclass(frozen=True)
@@ -62,19 +55,11 @@ def prefect_server(state_dir: Path, *, port: int | None = None) -> Iterator[Pref
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     port = port or free_port()
     ui_url, log = f"http://{HOST}:{port}", home / "server.log"
-    environment = _QUIET | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"{ui_url}/api",
-        "PREFECT_UI_URL": ui_url,
-        # Else the pages ask port 4200, whatever port the server listens on.
-        "PREFECT_SERVER_UI_API_URL": f"{ui_url}/api",
-        "PREFECT_SERVER_API_HOST": HOST,
-        "PREFECT_SERVER_API_PORT": str(port),
-    }
+    prefect = Prefect(port=port)
+    environment = server_environment(home, prefect)
     server = PrefectServer(f"{ui_url}/api", ui_url, log, environment)
-    argv = ("server", "start", "--host", HOST, "--port", str(port))
     with Scope() as scope:
-        process = _start(scope, argv, environment, log, "start the Prefect server")
+        process = _start(scope, server_argv(prefect), environment, log, "start the Prefect server")
         _wait(process, log, lambda: _answers(f"{server.api_url}/health"), "the Prefect server")
         yield server
 
@@ -93,7 +78,7 @@ def process_worker(
         UnavailableError: It was not ready within three minutes.
     """
     log = server.log.with_name(f"worker-{pool}.log")
-    argv = ("worker", "start", "--pool", pool, "--type", "process", "--name", f"pra-{pool}")
+    argv = (*worker_argv(pool, f"pra-{pool}"), "--type", "process")
     own = {"PREFECT_WORKER_QUERY_SECONDS": f"{poll_seconds:g}", **(environment or {})}
     with Scope() as scope:
         process = _start(scope, argv, {**server.environment, **own}, log, f"start the worker of {pool}")
@@ -107,7 +92,7 @@ def _start(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with log.open("ab") as sink:
         return scope.start(
-            (sys.executable, "-m", "prefect", *argv),
+            argv,
             op=op,
             env={**inherited, **environment},
             stdout=sink,

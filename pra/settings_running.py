@@ -18,7 +18,7 @@ _DATABASES = ("postgresql+asyncpg", "sqlite+aiosqlite")
 
 
 class Prefect(Frozen):
-    """The Prefect server of this machine, and how many runs its workers carry out at a time.
+    """The Prefect server of this machine.
 
     Attributes:
         host: The address it listens on. It speaks plain HTTP: what is not loopback needs ``allow_plaintext``.
@@ -29,7 +29,6 @@ class Prefect(Frozen):
             ``postgresql+asyncpg://user:password@host/database``, on a server that is not a protected one.
         keep_runs: Runs that ended longer ago are forgotten. Evidence is not: it lies in the repositories.
         keep_events, keep_heartbeats: The same for its events, and for those that only say that a run lives.
-        backup_slots, verify_slots, emergency_slots: Runs at a time, in the worker of each pool.
     """
 
     host: str = "127.0.0.1"
@@ -40,9 +39,6 @@ class Prefect(Frozen):
     keep_runs: Duration = timedelta(days=90)
     keep_events: Duration = timedelta(days=7)
     keep_heartbeats: Duration = timedelta(days=1)
-    backup_slots: int = Field(default=4, ge=1, le=1000)
-    verify_slots: int = Field(default=8, ge=1, le=1000)
-    emergency_slots: int = Field(default=2, ge=1, le=1000)
     allow_plaintext: bool = False
 
     @property
@@ -152,8 +148,12 @@ def read_api(state_dir: Path) -> str | None:
 def fill_status(status: dict[str, Any], prefect: Any, state_dir: Path) -> None:
     """Let the status ask the server of this state, with its password, where nobody named another."""
     own = read_api(state_dir)
-    if own is None or status.setdefault("prefect_api", own) != own or "prefect_auth" in status:
+    if own is not None:
+        status.setdefault("prefect_api", own)
+    if "prefect_auth" in status or "prefect_api" not in status:
         return
-    chosen = prefect.get("auth") if isinstance(prefect, dict) else None
-    if (auth := chosen or read_auth(state_dir)) is not None:
+    auth = prefect.get("auth") if isinstance(prefect, dict) else None
+    if auth is None and status["prefect_api"] == own:  # made here for that one, and for no other
+        auth = read_auth(state_dir)
+    if auth is not None:
         status["prefect_auth"] = auth

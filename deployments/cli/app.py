@@ -36,6 +36,7 @@ from deployments.cli import (
     scrub,
     signals,
     status,
+    up,
     verify,
     wal,
     windows,
@@ -71,6 +72,8 @@ app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")
 app.add_typer(wal.app, name="wal")
 app.add_typer(evidence.app, name="evidence")
+app.command("up")(up.up)
+app.command("down")(up.down)
 app.command("deploy")(deploy.command)
 
 

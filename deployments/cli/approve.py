@@ -11,11 +11,12 @@ import typer
 
 from deployments.cli.output import Output
 from deployments.cli.session import JsonOption
+from deployments.running.access import find_api
 from pra.approval import Challenge, answer, read_challenge
 from pra.errors import UsageError
 from pra.keys import load_approver_key
 from pra.messages import translator
-from pra.settings import approver_key_file
+from pra.settings import approver_key_file, state_folder
 from pra.signing import Signer
 
 _LARGEST = 1 << 20
@@ -93,6 +94,7 @@ def _run_id(source: str) -> UUID | None:
 
 
 def _resume(out: Output, run: UUID, signer: Signer, *, yes: bool) -> int:
+    find_api(state_folder())
     # Loaded here: only an approval of a run may load Prefect.
     from deployments import flow_runs
 

@@ -36,7 +36,7 @@ def command(
     if flow:
         given = {"accept_new_server": True} if accept_new_server else {}
         given |= {"full": True} if full else {}
-        return follow_flow(session.out, f"backup/{chosen.name}", given)
+        return follow_flow(session, f"backup/{chosen.name}", given)
     with alerting(session, "backup", chosen.name), Scope() as scope, session.out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         done = backup.run(work, accept_new_server=accept_new_server, full=full)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from deployments.cli.session import JsonOption, start
+from deployments.running.access import find_api
 
 TakeOver = Annotated[
     bool,
@@ -26,6 +27,7 @@ def command(context: typer.Context, take_over: TakeOver = False, json: JsonOptio
     deployments of targets that left go. What was paused, tuned or added in the interface stays.
     """
     session = start(context, json=json)
+    find_api(session.settings.state_dir, session.settings.prefect.auth)
     # Loaded here: no other command may load Prefect.
     from deployments import register
 

@@ -43,7 +43,7 @@ def command(
     chosen = session.settings.target(target)
     if flow:
         asked = {"sample": sample or 0, "everything": everything}
-        return follow_flow(session.out, f"scrub/{chosen.name}", asked)
+        return follow_flow(session, f"scrub/{chosen.name}", asked)
     with alerting(session, "scrub", chosen.name, typed=True), Scope() as scope:
         work = Context(session.settings, chosen, scope)
         with session.out.follow() as work.report:

@@ -7,19 +7,23 @@ from typing import Any
 
 from rich.markup import escape
 
-from deployments.cli.output import Output, coloured
+from deployments.cli.output import coloured
+from deployments.cli.session import Session
+from deployments.running.access import find_api
 from pra.timing import format_duration
 
 
-def follow_flow(out: Output, deployment: str, parameters: Mapping[str, Any]) -> int:
+def follow_flow(session: Session, deployment: str, parameters: Mapping[str, Any]) -> int:
     """Start the run, follow it, show how it ended, return the exit code of its verdict.
 
     Raises:
         UnavailableError: No API, no such deployment, or no worker.
     """
     # Loaded here: without --flow no command may load Prefect.
+    find_api(session.settings.state_dir, session.settings.prefect.auth)
     from deployments import flow_runs
 
+    out = session.out
     report = flow_runs.run(deployment, parameters, say=out.note)
     document = {
         "flow_run_id": str(report.flow_run_id),

@@ -49,7 +49,7 @@ def command(
     if flow:
         given = {"backup": backup} | ({"repository": repository} if repository else {})
         given |= {"to": target_at.argument()} if to else {}
-        return follow_flow(session.out, f"restore-verify/{chosen.name}", given)
+        return follow_flow(session, f"restore-verify/{chosen.name}", given)
     with alerting(session, "verify", chosen.name), Scope() as scope, session.out.follow() as report:
         work = Context(session.settings, chosen, scope, report=report)
         if to is not None:
