@@ -102,12 +102,12 @@ def down(context: typer.Context, wait: WaitOption = None, json: JsonOption = Fal
     seconds = parse_duration(wait).total_seconds() if wait else 0
 
     def waiting(runs: int) -> None:
-        out.note(_("Waiting for {count} runs under way.").format(count=runs))
+        out.note(_("Runs that are waited for: {count}").format(count=runs))
 
     ended = ending.down(Place(session.settings.state_dir), wait=seconds, waiting=waiting)
     document = {"ran": ended.ran, "left": list(ended.parts), "waited_for": ended.waited_for}
     if not out.result("pra/down/1", document):
-        out.text(_(_WORDS["stopped"]) if ended.ran else _("Nothing was running."))
+        out.text(_("Everything has stopped.") if ended.ran else _("Nothing was running."))
     return 0
 
 
