@@ -33,6 +33,7 @@ from deployments.cli import (
     locate,
     metrics,
     restore,
+    runbook,
     scrub,
     signals,
     status,
@@ -67,6 +68,7 @@ app.command("status")(status.status)
 app.command("monitor")(status.monitor)
 app.command("metrics")(metrics.command)
 app.command("ack")(ack.command)
+app.command("runbook")(runbook.command)
 app.command("expire")(housekeeping.expire)
 app.command("gc")(housekeeping.gc)
 app.add_typer(keys.app, name="key")

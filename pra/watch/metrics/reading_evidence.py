@@ -112,6 +112,13 @@ def _as_kept(fact: Fact) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value not in (None, "", False)}
 
 
+def remembered(cache: Cache, target: str) -> list[Fact]:
+    """What was kept of this target's records, for a reader whose repositories do not answer."""
+    prefix = evidence_prefix(target)
+    found = (_kept(known) for key, (_, known) in cache.entries.items() if key.startswith(prefix))
+    return [fact for fact in found if fact is not None]
+
+
 def _kept(known: Any) -> Fact | None:
     try:
         return Fact(**{**known, "at": from_iso(known["at"])})
