@@ -18,65 +18,50 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from deployments.cli import (
-    ack,
-    approve,
-    backup,
-    backups,
-    deploy,
-    drill,
-    evidence,
-    failover,
-    housekeeping,
-    keys,
-    loadtest,
-    locate,
-    metrics,
-    restore,
-    runbook,
-    scrub,
-    signals,
-    status,
-    up,
-    verify,
-    wal,
-    windows,
-)
+from deployments.cli import signals
 from deployments.cli.output import write_error
 from deployments.cli.session import Globals
+from deployments.cli.table import group_of
 from pra.errors import Interrupted, PraError, UsageError
 
+COMMANDS = {
+    "init": "init.command",
+    "doctor": "doctor.command",
+    "backup": "backup.command",
+    "backups": "backups.command",
+    "windows": "windows.command",
+    "verify": "verify.command",
+    "restore": "restore.command",
+    "drill": "drill.command",
+    "failover": "failover.command",
+    "approve": "approve.command",
+    "loadtest": "loadtest.command",
+    "locate": "locate.command",
+    "scrub": "scrub.command",
+    "status": "status.status",
+    "monitor": "status.monitor",
+    "metrics": "metrics.command",
+    "ack": "ack.command",
+    "runbook": "runbook.command",
+    "expire": "housekeeping.expire",
+    "gc": "housekeeping.gc",
+    "key": "keys.app",
+    "wal": "wal.app",
+    "evidence": "evidence.app",
+    "up": "up.up",
+    "down": "up.down",
+    "deploy": "deploy.command",
+}
+"""Every command, in the order of ``pra --help``: ``module.attribute`` below this package."""
+
 app = typer.Typer(
+    cls=group_of(COMMANDS),
     name="pra",
     help="Back up PostgreSQL, and prove it: every backup restored, compared and timed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("backup")(backup.command)
-app.command("backups")(backups.command)
-app.command("windows")(windows.command)
-app.command("verify")(verify.command)
-app.command("restore")(restore.command)
-app.command("drill")(drill.command)
-app.command("failover")(failover.command)
-app.command("approve")(approve.command)
-app.command("loadtest")(loadtest.command)
-app.command("locate")(locate.command)
-app.command("scrub")(scrub.command)
-app.command("status")(status.status)
-app.command("monitor")(status.monitor)
-app.command("metrics")(metrics.command)
-app.command("ack")(ack.command)
-app.command("runbook")(runbook.command)
-app.command("expire")(housekeeping.expire)
-app.command("gc")(housekeeping.gc)
-app.add_typer(keys.app, name="key")
-app.add_typer(wal.app, name="wal")
-app.add_typer(evidence.app, name="evidence")
-app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("deploy")(deploy.command)
 
 
 def _print_version(wanted: bool) -> None:
