@@ -85,12 +85,9 @@ class Prefect(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _keeps_something(self) -> Self:
+    def _keeps_runs(self) -> Self:
         if self.keep_runs <= _SHORTEST_RUNS:
             raise wrong("keep_runs is too short", "Keep runs for more than an hour: 90d is the default.")
-        for name in ("keep_events", "keep_heartbeats"):
-            if getattr(self, name) <= timedelta():
-                raise wrong(f"{name} is zero", "Write how long, for example 7d.")
         return self
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -121,6 +121,7 @@ class Upkeep:
         self._process = start_manager(plan.place, plan.environment)
         self._seen: dict[str, State] = {}
         self._tried: dict[str, float] = {}
+        self._given_up: set[str] = set()
         self._deployed = self._workers = self._ready = False
 
     def tick(self) -> None:
@@ -131,9 +132,12 @@ class Upkeep:
             seen = self._manager.states()
         except UnavailableError:
             return  # busy, or just gone: the next look tells
-        for event in compare(self._seen, seen):
+        for event in compare(self._seen, seen, self._given_up):
             if event.what == "down":
+                self._given_up.add(event.part)
                 self._due(event.part)  # its next try is a minute from now
+            elif event.what == "back":
+                self._given_up.discard(event.part)
             why = self._manager.why_it_ended(event.part) if event.what == "ended" else ""
             self._tell(replace(event, why=why))
         self._seen = seen
@@ -186,8 +190,14 @@ class Upkeep:
         return True
 
 
-def compare(before: Mapping[str, State], now: Mapping[str, State]) -> list[Event]:
-    """What happened between two looks. A part that was up and has another process died in between."""
+def compare(
+    before: Mapping[str, State], now: Mapping[str, State], given_up: Collection[str] = ()
+) -> list[Event]:
+    """What happened between two looks. A part that was up and has another process died in between.
+
+    Args:
+        given_up: The parts of which it was said that they do not stay up.
+    """
     found: list[Event] = []
     for name, state in now.items():
         last = before.get(name)
@@ -195,9 +205,9 @@ def compare(before: Mapping[str, State], now: Mapping[str, State]) -> list[Event
             continue
         if last.state == RUNNING and state.pid != last.pid:
             found.append(Event("ended", name))
-        if state.state == FATAL and last.state != FATAL:
+        if state.state == FATAL and name not in given_up:
             found.append(Event("down", name))
-        elif state.state == RUNNING and last.state == FATAL:
+        elif state.state == RUNNING and name in given_up:
             found.append(Event("back", name))
     return found
 
