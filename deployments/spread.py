@@ -82,10 +82,10 @@ def window_of(cron: str, before: int = 0) -> Window | None:
     ``0,30 * * * *``
         Stays: somebody chose these minutes.
     """
-    minute, hour, *days = cron.split()
-    if len(days) != 3:
+    fields = cron.split()
+    if len(fields) != 5:
         return None
-    rest = " ".join(days)
+    minute, hour, rest = fields[0], fields[1], " ".join(fields[2:])
     if minute.isdigit() and hour.isdigit():
         first = max(0, int(hour) * HOUR + int(minute) - before)
         return Window(
