@@ -23,6 +23,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from pra.errors import PraError
 from pra.messages import Translate
@@ -97,6 +98,10 @@ class Output:
     def show(self, renderable: RenderableType) -> None:
         """Something that Rich lays out, for people."""
         _console(stderr=self.json).print(renderable, highlight=False)
+
+    def lines(self, text: Text) -> None:
+        """Lines that are never folded: what is in them may be copied."""
+        _console(stderr=self.json).print(text, highlight=False, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Cells are Rich markup: escape what comes from outside."""

@@ -17,13 +17,13 @@ from pra.timing import format_duration, utc_now
 from pra.watch.status.aim import size
 from pra.watch.status.finding import HOST, Finding, Level, StatusPass
 
-_STYLES = {
+STYLES = {
     Level.CRITICAL: "bold white on red",
     Level.WARNING: "black on yellow",
     Level.UNKNOWN: "black on cyan",
     Level.OK: "black on green",
 }
-_WORDS = {
+WORDS = {
     Level.CRITICAL: mark("CRITICAL"),
     Level.WARNING: mark("WARNING"),
     Level.UNKNOWN: mark("UNKNOWN"),
@@ -40,7 +40,7 @@ def show(out: Output, done: StatusPass) -> None:
 
 def _head(done: StatusPass, bad: int, _: Translate) -> Text:
     head = Text()
-    head.append(f" {_(_WORDS[done.level])} ", _STYLES[done.level])
+    head.append(f" {_(WORDS[done.level])} ", STYLES[done.level])
     at = done.at.astimezone(local_zone())
     counted = _("{bad} of {count} checks need a look") if bad else _("all {count} checks are well")
     head.append(f"  {counted.format(bad=bad, count=len(done.findings))}", "bold")
@@ -62,7 +62,7 @@ def _table(bad: Sequence[Finding], _: Translate) -> Table:
         if first.hint:
             what.append(f"\n→ {first.hint}", "dim")
         table.add_row(
-            Text(f" {_(_WORDS[first.level])} ", _STYLES[first.level]),
+            Text(f" {_(WORDS[first.level])} ", STYLES[first.level]),
             escape(first.target or _("this host")),
             escape("\n".join(finding.name for finding in group)),
             what,
@@ -94,7 +94,7 @@ def _well(done: StatusPass, _: Translate) -> list[Text]:
     for target in done.targets:
         good = sorted((f for f in done.of(target) if f.level is Level.OK), key=lambda f: f.name)
         if good:
-            line = Text(f" {_(_WORDS[Level.OK])} ", _STYLES[Level.OK])
+            line = Text(f" {_(WORDS[Level.OK])} ", STYLES[Level.OK])
             line.append(f" {target if target != HOST else _('this host')}: ", "bold")
             line.append(" · ".join(_short(finding) for finding in good))
             found.append(line)

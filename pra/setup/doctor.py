@@ -124,7 +124,7 @@ def _target(settings: Settings, target: Target, clock: Clock) -> list[Diagnosis]
         return [of_error(error, "server", target.name)]
     return [
         *judging.judge(report, target.name, target.engine),
-        *host.programs(settings, target, report.major),
+        *host.programs(settings.postgres.bindir, target.engine, target.name, report.major),
         *host.room(settings, target, report),
         objective(target),
     ]

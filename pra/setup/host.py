@@ -15,6 +15,7 @@ import zstandard
 
 from pra.errors import PraError
 from pra.keys import IDENTITY_FILE, RETIRED, SIGNING_FILE
+from pra.model import Engine
 from pra.postgres.sandbox import sandbox_account
 from pra.postgres.tools import SERVER, find_tools, missing_libraries
 from pra.proc import can_isolate
@@ -53,23 +54,22 @@ def libraries() -> list[Diagnosis]:
 # -- programs ------------------------------------------------------------------------------------
 
 
-def programs(settings: Settings, target: Target, major: int) -> list[Diagnosis]:
+def programs(bindir: str | None, engine: Engine, target: str, major: int) -> list[Diagnosis]:
     """PostgreSQL's own programs of the server's major: to take a backup, and to run a sandbox."""
-    needs = needed_programs(target, major)
     try:
-        tools = find_tools(major, settings.postgres.bindir, needs=needs)
+        tools = find_tools(major, bindir, needs=needed_programs(engine, major))
         lacking = missing_libraries(tools)
     except PraError as error:
-        return [of_error(error, "programs", target.name, *_install(major))]
+        return [of_error(error, "programs", target, *_install(major))]
     if lacking:
         fact = f"PostgreSQL {tools.version} in {tools.bindir} lacks libraries: {', '.join(lacking)}"
         hint = "Install the packages that hold them, or set postgres.bindir to a build that has them."
-        return [ill(Level.CRITICAL, "programs", target.name, fact, hint)]
-    return [well("programs", target.name, f"PostgreSQL {tools.version} in {tools.bindir}")]
+        return [ill(Level.CRITICAL, "programs", target, fact, hint)]
+    return [well("programs", target, f"PostgreSQL {tools.version} in {tools.bindir}")]
 
 
-def needed_programs(target: Target, major: int) -> tuple[str, ...]:
-    if target.engine == "logical":
+def needed_programs(engine: Engine, major: int) -> tuple[str, ...]:
+    if engine == "logical":
         return SERVER
     combine = ("pg_combinebackup",) if major >= 17 else ()
     return (*SERVER, "pg_basebackup", "pg_receivewal", *combine)

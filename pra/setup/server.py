@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import psycopg
 
@@ -39,6 +40,7 @@ class ServerReport:
         skew_seconds: How far the server's clock is ahead of ours.
         others: Databases beside this one that hold an application's data.
         wal_rate: Bytes of WAL a second on average; None where statistics are too young to tell.
+        data_directory: Where the role may know it and the server may be this machine's; None elsewhere.
     """
 
     server: Server
@@ -53,6 +55,7 @@ class ServerReport:
     skew_seconds: float
     others: tuple[str, ...]
     wal_rate: float | None
+    data_directory: Path | None
 
     @property
     def major(self) -> int:
@@ -87,6 +90,7 @@ def look(server: Server, slot: str, clock: Clock = utc_now) -> ServerReport:
             skew_seconds=skew,
             others=tuple(str(name) for (name,) in connection.execute(_OTHERS).fetchall()),
             wal_rate=_wal_rate(connection),
+            data_directory=_data_directory(server, connection),
         )
 
 
@@ -108,6 +112,15 @@ def _pooled(server: Server) -> PraError | None:
 def _sees_wal(connection: Connection) -> bool:
     query = "SELECT has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')"
     return bool(one_value(connection, query))
+
+
+def _data_directory(server: Server, connection: Connection) -> Path | None:
+    address = server.words().get("host", "")
+    if not (address.startswith(("/", "@")) or address in ("", "localhost", "127.0.0.1", "::1")):
+        return None
+    query = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'"
+    found = one_value(connection, query)
+    return Path(str(found)) if found else None
 
 
 def _wal_rate(connection: Connection) -> float | None:

@@ -132,6 +132,20 @@ def send(alert: Alert, alerts: Alerts, translate: Translate) -> list[str]:
     return problems
 
 
+def try_channels(alerts: Alerts, translate: Translate, clock: Clock = utc_now) -> list[tuple[str, str]]:
+    """Send a message that says that it is a test to every channel there is, contacts included.
+
+    Returns:
+        Each channel, with why it did not take the message; empty where it did.
+    """
+    _ = translate
+    text = _("This is a test. Nothing is wrong, and there is nothing to do.")
+    alert = Alert(Severity.INFO, "test", "PRA", "", text, "", alerts.link or "", clock())
+    letter = letter_of(alert, translate)
+    channels = Policy.of(alerts).channels
+    return [(name, senders.deliver(letter, name, alerts, Mark()).problem) for name in channels]
+
+
 def letter_of(alert: Alert, translate: Translate) -> Letter:
     """An event as a message."""
     _ = translate
