@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from checks import Checks
+from deployments.cli import completion
 from deployments.cli.alerting import alerting, tell_drill
 from deployments.cli.output import Output, coloured
 from deployments.cli.session import JsonOption, TargetArgument, start
@@ -27,7 +28,13 @@ from pra.procedures.drill import DrillReport
 from pra.timing import format_duration
 
 ScenarioOption = Annotated[
-    str, typer.Option("--scenario", metavar="NAME", help=f"One of: {', '.join(s.name for s in SCENARIOS)}.")
+    str,
+    typer.Option(
+        "--scenario",
+        metavar="NAME",
+        help=f"One of: {', '.join(s.name for s in SCENARIOS)}.",
+        autocompletion=completion.scenarios,
+    ),
 ]
 IntensityOption = Annotated[
     Literal["light", "heavy"],

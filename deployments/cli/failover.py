@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from checks import Checks
+from deployments.cli import completion
 from deployments.cli.alerting import alerting, tell_drill
 from deployments.cli.moments import read_moment, read_target
 from deployments.cli.output import Output, Report, coloured
@@ -33,7 +34,10 @@ from pra.procedures.failover import FailoverReport, Order
 from pra.settings import Target
 from pra.timing import format_duration, utc_now
 
-TargetArgument = Annotated[str, typer.Argument(metavar="TARGET", help="The database that was lost.")]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(metavar="TARGET", help="The database that was lost.", autocompletion=completion.targets),
+]
 ToOption = Annotated[
     str | None, typer.Option("--to", metavar="MOMENT", help="As pra restore --to; default: latest.")
 ]

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from deployments.cli import completion
 from deployments.cli.output import Output
 from deployments.cli.session import JsonOption, start
 from pra.keys import (
@@ -49,7 +50,10 @@ def rotate(context: typer.Context, json: JsonOption = False) -> None:
 def sheet(
     context: typer.Context,
     json: JsonOption = False,
-    target: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]…", help="Only these.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]…", help="Only these.", autocompletion=completion.targets),
+    ] = None,
 ) -> None:
     """Print all that is needed to restore on an empty host. Whoever holds it can read every backup."""
     session = start(context, json=json)

@@ -9,12 +9,16 @@ from typing import Annotated
 
 import typer
 
+from deployments.cli import completion
 from pra.engines.recovery import LATEST, RecoveryTarget
 from pra.errors import UsageError
 from pra.procedures.destination import Destination
 from pra.settings import Target
 
-TargetArgument = Annotated[str, typer.Argument(metavar="TARGET", help="Whose backup to restore.")]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(metavar="TARGET", help="Whose backup to restore.", autocompletion=completion.targets),
+]
 IntoOption = Annotated[
     str,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from deployments.cli import completion
 from deployments.cli.output import Output
 from pra.messages import translator
 from pra.settings import Settings, load_settings, settings_file
@@ -17,7 +18,12 @@ FlowOption = Annotated[
     bool, typer.Option("--flow", help="Through Prefect: start the deployment's run and follow it.")
 ]
 TargetArgument = Annotated[
-    str | None, typer.Argument(metavar="[TARGET]", help="Which database; not needed when there is one.")
+    str | None,
+    typer.Argument(
+        metavar="[TARGET]",
+        help="Which database; not needed when there is one.",
+        autocompletion=completion.targets,
+    ),
 ]
 
 

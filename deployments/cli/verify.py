@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from checks import Checks
+from deployments.cli import completion
 from deployments.cli.alerting import alerting, tell_proof
 from deployments.cli.moments import local_zone, read_target
 from deployments.cli.proof import proof_json, show_proof
@@ -27,7 +28,10 @@ def command(
     repository: Annotated[
         str | None,
         typer.Option(
-            "--repository", metavar="NAME", help="Read from here; else the one least recently proven."
+            "--repository",
+            metavar="NAME",
+            help="Read from here; else the one least recently proven.",
+            autocompletion=completion.repositories,
         ),
     ] = None,
     to: Annotated[
