@@ -123,6 +123,7 @@ def start_manager(place: Place, environment: Mapping[str, str]) -> subprocess.Po
             env={**environment, **marked(place, MANAGER)},
             cwd=place.folder,
             start_new_session=True,
+            umask=0o077,
         )
     try:
         deadline = time.monotonic() + _START_SECONDS

@@ -93,7 +93,6 @@ _HEAD = """\
 [supervisord]
 nodaemon = true
 silent = true
-umask = 077
 logfile = {log}
 logfile_maxbytes = 10MB
 logfile_backups = 3
@@ -147,11 +146,12 @@ def _program(place: Place, part: Part) -> str:
 
 
 def _written(value: str) -> str:
-    """A value as supervisord reads it: it fills in ``%`` and takes what follows `` ;`` for a remark."""
-    if any(mark in value for mark in (" ;", " #", "\n", "\r")):
+    """A value as supervisord reads it back: it fills in ``%``, and takes what follows `` ;`` for a remark."""
+    # It fills in some values once and others twice, so that no escape is right for all.
+    if any(mark in value for mark in ("%", " ;", " #", "\n", "\r")):
         raise UsageError(
             f"a path cannot stand in the process manager's file: {value!r}",
             op=OP,
-            hint="Choose a state directory without blanks before ; or #, and without line breaks.",
+            hint="Choose a state directory without %, without blanks before ; or #, in one line.",
         )
-    return value.replace("%", "%%")
+    return value

@@ -74,20 +74,19 @@ def test_a_name_that_is_no_part_is_refused() -> None:
         assert "worker-backup" in caught.value.hint
 
 
-@pytest.mark.parametrize("folder", ["plain", "with blanks", "100% état", "a;b", 'quote\'d "twice"'])
+@pytest.mark.parametrize("folder", ["plain", "with blanks", "état", "a;b", 'quote\'d "twice"'])
 def test_every_usual_path_survives_the_file(tmp_path: Path, folder: str) -> None:
     """Read back by the parser that supervisord uses, with its rules."""
     place = Place(tmp_path / folder)
     text = supervisor_config(place, parts_of(settings(tmp_path)))
     found = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
     found.read_string(text)
-    assert found["unix_http_server"]["file"].replace("%%", "%") == str(place.socket)
-    assert found["supervisord"]["umask"] == "077"
-    assert found["program:wal-copied"]["stdout_logfile"].replace("%%", "%") == str(place.log("wal-copied"))
+    assert found["unix_http_server"]["file"] == str(place.socket)
+    assert found["program:wal-copied"]["stdout_logfile"] == str(place.log("wal-copied"))
     assert found["program:worker-backup"]["command"].startswith(sys.executable)
 
 
-@pytest.mark.parametrize("folder", ["a ;b", "a #b", "a\nb"])
+@pytest.mark.parametrize("folder", ["a ;b", "a #b", "a\nb", "100%"])
 def test_a_path_that_would_be_cut_is_refused(tmp_path: Path, folder: str) -> None:
     with pytest.raises(UsageError, match="cannot stand") as caught:
         supervisor_config(Place(tmp_path / folder), parts_of(settings(tmp_path)))
