@@ -89,7 +89,7 @@ class _Gathering:
             complaints = self._read(target, name, keyring, found)
             problems += complaints
             if found:
-                return summarise(self._sound(found[-1]), problem="; ".join(complaints))
+                return summarise(self._sound(found[-1]), problem="; ".join(problems))
         return self._remembered(target, keyring, "; ".join(problems))
 
     def remember(self, target: Target) -> TargetFacts:
@@ -116,6 +116,7 @@ class _Gathering:
                 if not facts and said:
                     return
                 found.append(facts)
+                shelf.cache.entries |= shelf.cache.used
 
         try:
             within(self.seconds, read)
@@ -124,7 +125,8 @@ class _Gathering:
             return [*problems, f"{name}: {late}"]
         except PraError as error:
             return [f"{name}: {error.message}"]
-        shelf.cache.store()
+        if found:  # else nothing was read, and what is remembered would be forgotten
+            shelf.cache.store()
         return problems
 
     def _shelf(self, target: Target, name: str, keyring: Keyring) -> Shelf:
