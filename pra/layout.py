@@ -11,6 +11,7 @@
     <target>/leases/<id>
     <target>/scrub.json.zst                   what was read again when
     _status/<host>/<yyyy>/<mm>/<dd>/<hour>-<n>.jsonl.zst, and day-<n>.jsonl.zst once a day is over
+    _status/<host>/<yyyy>/<mm>/<dd>/<log>-<n>.log.zst       that day of akig_backup.log or akig_monitoring.log
     _status/incidents.json                    what is broken, and who was told
 """
 
@@ -28,6 +29,7 @@ _LEASE_ID = re.compile(r"[a-z0-9-]{1,80}")
 _EVIDENCE = re.compile(r"(\d{10})\.json")
 MANIFEST = "manifest.json"
 _SAMPLES = re.compile(r"_status/([a-z0-9.-]{1,63})/(\d{4})/(\d\d)/(\d\d)/(\d\d|day)-(\d{1,6})\.jsonl\.zst")
+_LOG = re.compile(r"_status/[a-z0-9.-]{1,63}/\d{4}/\d\d/\d\d/[a-z_]{1,40}-\d{1,6}\.log\.zst")
 _SYSTEM_ID = re.compile(r"\d{1,20}")
 _WAL_SEGMENT = re.compile(r"([0-9A-F]{24})-([0-9a-f]{64})\.zst(\.age)?")
 _WAL_HISTORY = re.compile(r"([0-9A-F]{8})-([0-9a-f]{64})\.history")
@@ -138,6 +140,14 @@ def samples_key(host: str, day: date, hour: int | None, number: int) -> str:
     key = f"{samples_prefix(host, day)}{part}-{number}.jsonl.zst"
     if split_samples_key(key) is None:
         raise UsageError(f"not a host's name: {host[:80]!r}", op="name object")
+    return key
+
+
+def log_key(host: str, day: date, name: str, number: int) -> str:
+    """One day of a log. Raises UsageError for a host or a name that no key could hold."""
+    key = f"{samples_prefix(host, day)}{name}-{number}.log.zst"
+    if not _LOG.fullmatch(key):
+        raise UsageError(f"not a log's name: {host[:80]!r} {name[:80]!r}", op="name object")
     return key
 
 

@@ -75,7 +75,9 @@ def tolerating(work: Work, outcome: Outcome, phase: str, repository: str) -> Ite
 def describe(work: Work, manifest: Handle[Manifest], ready: Handle[Ready], outcome: Outcome) -> BackupReport:
     for line in outcome.warnings:
         get_run_logger().warning("%s", line)
-    return backup.make_report(work.held, manifest.held, ready.held, outcome, work.seconds)
+    done = backup.make_report(work.held, manifest.held, ready.held, outcome, work.seconds)
+    backup.note(work.held, done)
+    return done
 
 
 __all__ = [

@@ -28,6 +28,7 @@ from pra.procedures.publishing import catch_up, publish
 from pra.procedures.taking import take
 from pra.storage.spool import Spool
 from pra.timing import Phase
+from pra.watch import backup_log
 
 TAKE_TRIES = 3
 RETRY_SECONDS = 1.0
@@ -105,7 +106,15 @@ def run(context: Context, *, accept_new_server: bool = False, full: bool = False
         ready = preflight(context, accept_new_server=accept_new_server, full=full)
         manifest, results = _take_and_publish(context, ready, open_spool(context))
         outcome = _afterwards(context, results)
-    return make_report(context, manifest, ready, outcome, time.monotonic() - start)
+    done = make_report(context, manifest, ready, outcome, time.monotonic() - start)
+    note(context, done)
+    return done
+
+
+def note(context: Context, done: BackupReport) -> None:
+    """A line in ``akig_backup.log``."""
+    results = done.repositories
+    backup_log.backed_up(context.settings, done.target, done.backup_id, done.bytes, done.seconds, results)
 
 
 def _take_and_publish(context: Context, ready: Ready, spool: Spool) -> tuple[Manifest, list[PublishResult]]:
@@ -201,6 +210,7 @@ __all__ = [
     "Ready",
     "exclusive",
     "make_report",
+    "note",
     "open_spool",
     "preflight",
     "publish",

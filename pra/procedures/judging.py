@@ -17,6 +17,7 @@ from pra.procedures.recording import body
 from pra.procedures.recovered import RecoveryFacts, facts_of
 from pra.procedures.session import Choice, Session
 from pra.timing import Objective, Phase, format_duration
+from pra.watch import backup_log
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ def conclude(
     )
     with context.timeline.phase("evidence"):
         record = context.evidence.append(this.kind, body(report, this, extra or {}))
+    backup_log.proven(
+        context.settings, report.target, this.kind, verdict, report.backup_id, report.repository
+    )
     return replace(report, evidence=record.key, head=record.head, phases=tuple(context.timeline.phases))
 
 

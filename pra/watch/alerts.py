@@ -18,7 +18,7 @@ from pra.messages import Translate, mark, translator
 from pra.redact import redact
 from pra.settings import Alerts, Settings
 from pra.timing import Clock, utc_now
-from pra.watch import senders, telling
+from pra.watch import backup_log, senders, telling
 from pra.watch.incident_model import Fact, Priority
 from pra.watch.incidents import Failure
 from pra.watch.judge import key_of
@@ -90,6 +90,8 @@ def notify_failure(
 ) -> list[str]:
     """Tell the people on call that a procedure failed. Never raises; returns what `send` returns."""
     step, message, hint = explain(error)
+    level = "CRITICAL" if severity is Severity.CRITICAL else "WARNING"
+    backup_log.write(settings, level, target, what, f"{step}: {message}" if step else message)
     alert = Alert(severity, what, target, step, message, hint, link, clock())
     if what in _RULES and target in settings.targets:
         try:

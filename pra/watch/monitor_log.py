@@ -1,23 +1,18 @@
 """``akig_monitoring.log``: one line a pass, one for each thing that is not well, one when it is well again.
 
-Operators follow it with ``tail -F``. A day's file is set aside under its date; a month of them is kept.
+Operators follow it with ``tail -F``; see `pra.daylog`.
 """
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC
 
-from pra.disk import disk_errors
+from pra import daylog
 from pra.settings import Settings
 from pra.timing import format_duration
 from pra.watch.status.finding import Finding, Level, StatusPass
 
 NAME = "akig_monitoring"
-KEPT = timedelta(days=31)
 _WORDS = {Level.OK: "OK", Level.WARNING: "WARNING", Level.CRITICAL: "CRITICAL", Level.UNKNOWN: "UNKNOWN"}
 
 
@@ -27,15 +22,7 @@ def write(settings: Settings, done: StatusPass, before: StatusPass | None) -> No
     Raises:
         SpaceError, StorageError: The state directory cannot be written.
     """
-    folder = settings.state_dir / "logs"
-    with disk_errors("write log", folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{NAME}.log"
-        with _alone(folder):
-            _rotate(path, done.at)
-            with path.open("a", encoding="utf-8") as file:
-                path.chmod(0o600)
-                file.write("".join(f"{line}\n" for line in lines(done, before)))
+    daylog.append(settings.state_dir, NAME, lines(done, before), done.at)
 
 
 def lines(done: StatusPass, before: StatusPass | None) -> list[str]:
@@ -53,28 +40,3 @@ def lines(done: StatusPass, before: StatusPass | None) -> list[str]:
 
 def _line(finding: Finding) -> str:
     return f"{finding.target or 'host'} {finding.name}: {finding.message}"
-
-
-def _rotate(path: Path, now: datetime) -> None:
-    """Set yesterday's aside. Never over another: a clock that was set back makes no second file of a day."""
-    try:
-        written = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
-    except FileNotFoundError:
-        return
-    aside = path.with_name(f"{NAME}-{written:%Y-%m-%d}.log")
-    if written < now.astimezone(UTC).date() and not aside.exists():
-        path.rename(aside)
-    for old in path.parent.glob(f"{NAME}-*.log"):
-        try:
-            day = datetime.strptime(old.stem.removeprefix(f"{NAME}-"), "%Y-%m-%d").replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        if day < now - KEPT:
-            old.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / f".{NAME}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
