@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
+from pra import daylog
 from pra.errors import PraError
 from pra.proc import Scope
 from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.timing import Clock, utc_now
-from pra.watch import monitor_log
+from pra.watch import backup_log, monitor_log
 from pra.watch.heartbeat import beat
 from pra.watch.publishing import publish
 from pra.watch.samples import LocalSamples, Sample, parse
@@ -83,6 +84,7 @@ def conclude(settings: Settings, done: StatusPass, *, clock: Clock = utc_now) ->
         ("log", lambda: monitor_log.write(settings, done, before)),
         ("alerts", lambda: problems.extend(after_pass(settings, done, samples_of(settings), clock=clock))),
         ("publish samples", lambda: _publish(settings, clock)),
+        ("archive logs", lambda: _archive(settings)),
         ("heartbeat", lambda: beat(settings.alerts, done) if _is_whole(settings, done) else None),
     ]
     for name, step in steps:
@@ -106,6 +108,14 @@ def _publish(settings: Settings, clock: Clock) -> None:
     repository = settings.status_repository
     if repository is not None:
         publish(samples_of(settings), open_storage(repository), clock())
+
+
+def _archive(settings: Settings) -> None:
+    """Logs of days that are over."""
+    repository = settings.status_repository
+    if repository is not None:
+        names = (backup_log.NAME, monitor_log.NAME)
+        daylog.archive(settings.state_dir, names, host_name(), open_storage(repository))
 
 
 # -- what is remembered between passes -----------------------------------------------------------
