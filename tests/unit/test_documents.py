@@ -103,6 +103,24 @@ def wrong_with_make(arguments: list[str]) -> str:
     return ""
 
 
+@pytest.mark.all
+def test_prefect_knows_every_command_of_its_own() -> None:
+    """As it says by itself: its help for these words is no error."""
+    told = {
+        " ".join(words[1:])
+        for block in documents.blocks(*SHELL)
+        for words in documents.commands(block.text)
+        if words[0] == ".venv/bin/prefect"
+    }
+    assert told
+    for words in told:
+        program = Path(sys.executable).with_name("prefect")
+        done = subprocess.run(
+            [program, *words.split(), "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"prefect {words}: {done.stdout}{done.stderr}"
+
+
 @pytest.mark.parametrize("block", documents.blocks("toml"), ids=by_place)
 def test_settings_are_accepted(block: Block, tmp_path: Path) -> None:
     """Laid over a configuration that works."""

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from deployments.spread import BEFORE, HOUR, window_of
 from pra.errors import Interrupted, PraError
 from pra.postgres.rights import least_privilege_sql
 from pra.report.metrics_words import NAMES
@@ -249,15 +250,22 @@ PERIODS = {"hours": "hourly", "days": "daily", "weeks": "weekly", "months": "mon
 
 
 def test_the_table_of_schedules_is_that_of_prefect_yaml() -> None:
+    """Pools, and the hours over which targets are spread."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    expected = {
-        each["entrypoint"].rsplit(".", 1)[1].replace("_", "-"): each["work_pool"]["name"]
-        for each in deployments
-    }
-    found: dict[str, str] = {}
-    for flows, _when, pool in documents.rows(DOCS / "OPERATIONS.md", "Schedules"):
-        found |= dict.fromkeys(re.findall(r"`([a-z-]+)`", flows), pool)
-    assert found == expected
+    found: dict[str, tuple[str, str]] = {}
+    for flows, when, pool in documents.rows(DOCS / "OPERATIONS.md", "Schedules"):
+        found |= dict.fromkeys(re.findall(r"`([a-z-]+)`", flows), (when, pool.split(",")[0]))
+    assert len(found) == len(deployments)
+    for each in deployments:
+        when, pool = found[each["entrypoint"].rsplit(".", 1)[1].replace("_", "-")]
+        assert pool == each["work_pool"]["name"]
+        for schedule in each["schedules"]:
+            hours = re.findall(r"\d\d:\d\d", when)
+            window = window_of(schedule["cron"], BEFORE.get(schedule["slug"], 0))
+            assert window is not None
+            if "target" in each["parameters"] and window.minutes > HOUR:
+                first, last = window.cron(0).split(), window.cron(window.minutes - 1).split()
+                assert hours == [f"{int(first[1]):02}:{int(first[0]):02}", f"{int(last[1]) + 1:02}:00"]
 
 
 def test_every_flow_has_its_picture_in_the_architecture() -> None:
