@@ -55,6 +55,15 @@ def test_every_command_is_in_the_table_with_its_options_and_none_that_is_not_the
     assert named == set(known)
 
 
+def test_the_options_that_many_commands_take_are_told_rightly() -> None:
+    known = documents.leaves()
+    assert {name for name in known if "--json" not in known[name]} == {"monitor", "wal stream"}  # never end
+    assert {name for name in known if "--flow" in known[name]} == {"backup", "verify", "scrub"}
+    assert "`backup`, `verify` and `scrub` runs them through Prefect" in " ".join(
+        documents.source(README).split()
+    )
+
+
 def test_the_exit_codes_are_those_of_the_program() -> None:
     said = {
         int(n)
