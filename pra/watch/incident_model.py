@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pra.timing import from_iso, to_iso
@@ -173,8 +174,13 @@ class Book:
 
     def by_key(self, key: str) -> Incident | None:
         """The newest incident of a key, open or not."""
-        found = [incident for incident in self.incidents if incident.key == key]
-        return max(found, key=lambda i: (i.is_open, i.opened, i.id), default=None)
+        return self._by_key.get(key)
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, Incident]:
+        """A fleet asks for thousands of keys in every pass."""
+        in_turn = sorted(self.incidents, key=lambda i: (i.is_open, i.opened, i.id))
+        return {incident.key: incident for incident in in_turn}
 
     def by_id(self, incident_id: str) -> Incident | None:
         return next((incident for incident in self.incidents if incident.id == incident_id), None)
