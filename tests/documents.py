@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 ENGLISH = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 FRENCH = tuple(sorted((ROOT / "docs/fr").glob("*.md")))
 DOCUMENTS = (*ENGLISH, *FRENCH)
+BESIDE = tuple(sorted((ROOT / "deployments").glob("*/README.md")))
+"""What lies beside the files that it explains."""
 DECISIONS = tuple(sorted((ROOT / "docs/adr").glob("*.md")))
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
@@ -57,7 +59,7 @@ def prose(file: Path) -> str:
     return _FENCE.sub(lambda match: "\n" * match[0].count("\n"), source(file))
 
 
-def blocks(*languages: str, files: tuple[Path, ...] = DOCUMENTS) -> list[Block]:
+def blocks(*languages: str, files: tuple[Path, ...] = (*DOCUMENTS, *BESIDE)) -> list[Block]:
     """Every fenced block in one of these languages; without any, every block."""
     return [
         Block(
