@@ -293,6 +293,20 @@ def test_french_and_english_have_the_same_tables(name: str) -> None:
     assert french == english
 
 
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_names_and_numbers_in_tables_are_the_same_in_both(name: str) -> None:
+    """A cell that is nothing but a number, or one word of code."""
+    english, french = (
+        [
+            [cell if re.fullmatch(r"\d+|`[^` ]+`", cell) else "" for cell in row]
+            for _, words in documents.headings(file)
+            for row in documents.rows(file, words)
+        ]
+        for file in pair(name)
+    )
+    assert french == english
+
+
 def test_there_is_no_french_page_without_an_english_one() -> None:
     assert {file.name for file in FRENCH} == set(TRANSLATED)
     assert {file.name for file in FRENCH} <= {file.name for file in ENGLISH}
