@@ -123,7 +123,7 @@ class _Telling:
             self._ready()
             return
         if event.what == "stopping":
-            words = _("Stopping {part}.") if event.part else _("Told to stop.")
+            words = _("Stopping {part}.") if event.part else _("Stopping everything.")
         else:
             words = _(_WORDS[event.what])
         log = self._plan.place.log(event.part or "supervisord")

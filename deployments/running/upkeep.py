@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -18,7 +19,7 @@ from deployments.running.access import make_auth, record_api
 from deployments.running.apart import require_apart
 from deployments.running.environment import client_environment, inherited
 from deployments.running.manager import ALIVE, FATAL, RUNNING, Manager, State, start_manager
-from deployments.running.parts import MANAGER, SERVER, Part, parts_of, supervisor_config
+from deployments.running.parts import MANAGER, SERVER, WAL, Part, parts_of, supervisor_config
 from deployments.running.place import OP, Place, held
 from pra import proc
 from pra.errors import BusyError, ToolError, UnavailableError
@@ -125,30 +126,41 @@ class Upkeep:
         self._deployed = self._workers = self._ready = False
 
     def tick(self) -> None:
-        """One look, and what follows from it."""
+        """One look, and what follows from it.
+
+        Raises:
+            UnavailableError: The manager died and could not be started again.
+        """
         if self._process.poll() is not None:
             self._start_over()
-        try:
-            seen = self._manager.states()
-        except UnavailableError:
-            return  # busy, or just gone: the next look tells
+        # Where the manager is busy, or has just died, the next look tells.
+        with contextlib.suppress(UnavailableError):
+            self._look()
+
+    def _look(self) -> None:
+        seen = self._manager.states()
         for event in compare(self._seen, seen, self._given_up):
-            if event.what == "down":
-                self._given_up.add(event.part)
-                self._due(event.part)  # its next try is a minute from now
-            elif event.what == "back":
-                self._given_up.discard(event.part)
-            why = self._manager.why_it_ended(event.part) if event.what == "ended" else ""
-            self._tell(replace(event, why=why))
+            self._note(event)
         self._seen = seen
         for name in (name for name, state in seen.items() if state.state == FATAL):
             if self._due(name):
                 self._manager.start(name)
         if not (self._deployed and self._workers) and self._answers():
             self._register()
-        if self._workers and not self._ready and all(each.state == RUNNING for each in seen.values()):
+        # A streamer whose server is down must not keep the rest from being told.
+        needed = [state for state in seen.values() if not state.name.startswith(WAL)]
+        if self._workers and not self._ready and all(each.state == RUNNING for each in needed):
             self._ready = True
             self._tell(Event("ready"))
+
+    def _note(self, event: Event) -> None:
+        if event.what == "down":
+            self._given_up.add(event.part)
+            self._due(event.part)  # its next try is a minute from now
+        elif event.what == "back":
+            self._given_up.discard(event.part)
+        why = self._manager.why_it_ended(event.part) if event.what == "ended" else ""
+        self._tell(replace(event, why=why))
 
     def _start_over(self) -> None:
         """The manager was killed: its parts are on their own. End them, and begin again."""
