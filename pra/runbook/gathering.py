@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -59,8 +59,8 @@ def gather(
     """
     this = _Gathering(settings, clock(), seconds, storages)
     ask = this.remember if offline else this.ask
-    with ThreadPoolExecutor(_TARGETS, thread_name_prefix="runbook") as pool:
-        found = dict(zip(settings.targets, pool.map(ask, settings.targets.values()), strict=True))
+    facts = Daemons(_TARGETS).map(ask, settings.targets.values())
+    found = dict(zip(settings.targets, facts, strict=True))
     return Facts(this.now, socket.gethostname(), settings.state_dir, config, found)
 
 
@@ -73,6 +73,8 @@ class _Gathering:
     seconds: float
     storages: Storages | None
     silent: set[str] = field(default_factory=set)
+    opened: dict[str, Storage] = field(default_factory=dict)
+    opening: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, target: Target) -> TargetFacts:
         """What the first repository says that answers; else what is remembered."""
@@ -131,16 +133,22 @@ class _Gathering:
 
     def _shelf(self, target: Target, name: str, keyring: Keyring) -> Shelf:
         """The repository, with what this page and the metrics remember of it."""
-        if self.storages is not None:
-            storage = self.storages[name]
-        else:
-            storage = open_storage(self.settings.repositories[name])
+        storage = self._storage(name)
         own, theirs = (
             Cache.load(self.settings.state_dir / folder, f"{target.name}.{name}", storage, keyring)
             for folder in ("runbook", "metrics")
         )
         own.entries = theirs.entries | own.entries
         return Shelf(storage, own)
+
+    def _storage(self, name: str) -> Storage:
+        """One for all targets: an S3 client takes its time to be made."""
+        if self.storages is not None:
+            return self.storages[name]
+        with self.opening:
+            if name not in self.opened:
+                self.opened[name] = open_storage(self.settings.repositories[name])
+            return self.opened[name]
 
     def _remembered(self, target: Target, keyring: Keyring, problem: str) -> TargetFacts:
         facts: dict[int, Fact] = {}
