@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from deployments.demo.stage import DATABASE, Production, start_production
 from pra import keys
@@ -132,12 +133,12 @@ def backup_methods(bench: Bench) -> dict[str, Callable[[Row], None]]:
 
     def gzip(row: Row) -> None:
         target = bench.home / "dump.sql.gz"
-        row.seconds.append(shell(f"{tools.path('pg_dump')} -d '{dsn}' | gzip > {target}", env))
+        row.seconds.append(shell(f"{tools.path('pg_dump')} -d {quote(dsn)} | gzip > {target}", env))
         row.megabytes = folder_mb(target)
 
     def bare(row: Row) -> None:
         shutil.rmtree(dump, ignore_errors=True)
-        row.seconds.append(shell(f"{tools.path('pg_dump')} -Fd -j2 -Z zstd:1 -f {dump} -d '{dsn}'", env))
+        row.seconds.append(shell(f"{tools.path('pg_dump')} -Fd -j2 -Z zstd:1 -f {dump} -d {quote(dsn)}", env))
         row.megabytes = folder_mb(dump)
 
     def ours(digest: str) -> Callable[[Row], None]:

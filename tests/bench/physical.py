@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import psycopg
@@ -165,7 +166,7 @@ def prepare(scope: Scope, home: Path, megabytes: int, barman: Path | None) -> Be
 
 def bare_backup(bench: Bench) -> None:
     target = bench.home / "bare.tar.zst"
-    command = f"{bench.tools.path('pg_basebackup')} -d '{bench.replication}' -c fast -X none -Ft -D - "
+    command = f"{bench.tools.path('pg_basebackup')} -d {quote(bench.replication)} -c fast -X none -Ft -D - "
     bench.row("pg_basebackup | zstd -1 -T2").seconds.append(
         shell(f"{command} 2>/dev/null | zstd -q -1 -T2 -f -o {target}", bench.tools.env())
     )
@@ -255,11 +256,11 @@ def psql_restore(bench: Bench) -> None:
     dump = bench.home / "dump.sql.gz"
     dsn = bench.production.superuser_dsn
     if not dump.exists():
-        shell(f"{bench.tools.path('pg_dump')} -d '{dsn}' | gzip -1 > {dump}", bench.tools.env())
+        shell(f"{bench.tools.path('pg_dump')} -d {quote(dsn)} | gzip -1 > {dump}", bench.tools.env())
     bench.execute("DROP DATABASE IF EXISTS again")
     bench.execute("CREATE DATABASE again TEMPLATE template0")
     other = dsn.replace("dbname=akig", "dbname=again")
-    command = f"gunzip -c {dump} | {bench.tools.path('psql')} -q -d '{other}' >/dev/null"
+    command = f"gunzip -c {dump} | {bench.tools.path('psql')} -q -d {quote(other)} >/dev/null"
     bench.row("gunzip | psql").seconds.append(shell(command, bench.tools.env()))
     bench.execute("DROP DATABASE again")
 
