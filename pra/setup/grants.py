@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from pra.errors import UsageError
 from pra.model import Engine
 from pra.postgres.rights import least_privilege_sql
 
@@ -16,10 +17,20 @@ def role_sql(role: str, database: str, engine: Engine) -> str:
 
     Example: ``pra init --sql --role backup --database akig --engine physical | psql -d akig``; psql asks for
     the role's new password.
+
+    Raises:
+        UsageError: A name holds what no line could.
     """
+    for what, name in (("role", role), ("database", database)):
+        if not name.isprintable() or not name:
+            raise UsageError(
+                f"the {what}'s name holds a line break or another control character",
+                op="print SQL",
+                hint="Give it another name: psql could not be told this one.",
+            )
     head = (
-        f"-- The role that takes backups of {_comment(database)} with PRA ({engine} engine).\n"
-        f"-- Run as a superuser, with psql, in the database itself: psql -d {_comment(database)}\n"
+        f"-- The role that takes backups of {database} with PRA ({engine} engine).\n"
+        f"-- Run as a superuser, with psql, in the database itself: psql -d {database}\n"
     )
     return head + least_privilege_sql(role, database) + (_physical(role) if engine == "physical" else "")
 
@@ -62,8 +73,3 @@ def _physical(role: str) -> str:
         "-- PostgreSQL 17 and newer, so that backups between full ones are incremental:\n"
         "--   ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf();\n"
     )
-
-
-def _comment(name: str) -> str:
-    """A name inside a comment: nothing in it may end the line."""
-    return " ".join(name.split())
