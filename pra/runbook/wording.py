@@ -92,7 +92,8 @@ def _target(settings: Settings, target: Target, facts: TargetFacts, words: Words
     place, database = _place(parts)
     folder = str(how.directory) if how and how.directory else f"/srv/postgresql/{target.name}-restored"
     measured = facts.recovery_seconds
-    critical = next((table for table in target.critical_tables if _WORD.fullmatch(table)), "contracts")
+    named = [*(each.table for each in target.freshness), *target.critical_tables]
+    table = next((name for name in named if _WORD.fullmatch(name)), "contracts")
     return TargetView(
         name=Markup(target.name),
         way=way,
@@ -107,7 +108,7 @@ def _target(settings: Settings, target: Target, facts: TargetFacts, words: Words
         rto=brief(target.rto, words),
         repositories=tuple(Markup(name) for name in target.repositories),
         offsite=Markup(_offsite(settings.repositories_of(target))),
-        table=Markup(critical),
+        table=Markup(table),
         schema=Markup("restored_20261122t094107z" if physical else "restored_20261122t090000z_3f9c"),
         slot=Markup(target.slot),
         directory=shell(folder),

@@ -55,7 +55,10 @@ def typed(server: Cluster, script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [b for b in sql() if "CREATE ROLE" not in b.text], ids=lambda block: block.where
+    "block",
+    # What a restore left beside the live tables is mended in test_runbook.py.
+    [b for b in sql() if "CREATE ROLE" not in b.text and "restored_2" not in b.text],
+    ids=lambda block: block.where,
 )
 def test_sql_is_accepted_by_a_server(protected_server: Cluster, block: Block) -> None:
     typed(protected_server, block.text)
