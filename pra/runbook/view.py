@@ -49,7 +49,7 @@ class TargetView:
         owner: The same as role ``postgres``. beside: A new database there. maintenance: ``postgres`` there.
         table: A critical table, or one of the example's. schema: Where one is brought back to.
         offsite: The repository that should outlive this site; empty where there is none.
-        directory: Where the restored server goes.
+        directory: Where a restore goes: never the failover's own, which has to be empty.
         latest: The last minute at which the recovery may begin. measured: What that is made from.
         api: The application's address.
     """

@@ -90,7 +90,6 @@ def _target(settings: Settings, target: Target, facts: TargetFacts, words: Words
     way: Way = "database" if not physical else "failover" if how else "directory"
     parts = conninfo_to_dict(target.dsn)
     place, database = _place(parts)
-    folder = str(how.directory) if how and how.directory else f"/srv/postgresql/{target.name}-restored"
     measured = facts.recovery_seconds
     named = [*(each.table for each in target.freshness), *target.critical_tables]
     table = next((name for name in named if _WORD.fullmatch(name)), "contracts")
@@ -111,7 +110,7 @@ def _target(settings: Settings, target: Target, facts: TargetFacts, words: Words
         table=Markup(table),
         schema=Markup("restored_20261122t094107z" if physical else "restored_20261122t090000z_3f9c"),
         slot=Markup(target.slot),
-        directory=shell(folder),
+        directory=shell(f"/srv/postgresql/{target.name}-restored"),
         latest=_latest(target.rto, measured, words),
         measured=words.duration(measured),
         api=target.api.url or "" if target.api else "",

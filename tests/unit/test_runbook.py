@@ -257,7 +257,8 @@ def test_what_failover_does_by_itself_is_in_its_table(tmp_path: Path) -> None:
     text = render(load(tmp_path, FAILOVER + PROMOTION), None, "en")
     assert "| `akig` | recovered into a new directory | by command | by hand | you start it | 1 |" in text
     assert "| `crm` | a standby is promoted | you type that it is off | by hand | you start it | 1 |" in text
-    assert "pg_ctl -D '/srv/my server' -l '/srv/my server'/startup.log" in text
+    assert "pra restore akig --into /srv/postgresql/akig-restored" in text
+    assert "/srv/my server" not in text, "a failover needs it empty"
     assert "findmnt --target '/backups/with blank'" in text
 
 
@@ -289,13 +290,14 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
     tier = 1
     duties = ["decides", "data-protection"]
     """
-    hostile = FAILOVER.replace('dsn = "postgresql', 'dsn = "postgresql').replace(
-        "/srv/my server", "/srv/`a`|$(b)"
+    hostile = FAILOVER.replace("dbname=akig", "dbname='`a`|$(b)'").replace(
+        "postgresql://backup@127.0.0.1:5432/akig", "host=127.0.0.1 dbname='`a`|$(b)'"
     )
     text = render(load(tmp_path, hostile + toml), None, "en")
     (row,) = [line for line in text.splitlines() if line.startswith("| tier 1")]
     assert len(re.findall(r"(?<!\\)\|", row)) == 6
-    assert "-D '/srv/`a`|$(b)' -l" in text
+    assert "psql 'host=127.0.0.1 dbname='\"'\"'`a`|$(b)'\"'\"'' -c" in text
+    assert "`127.0.0.1:5432/" not in text, "a backtick would end the code"
     found = Tags()
     found.feed(page(text, "en"))
     assert not found.seen & {"script", "img"}
