@@ -41,7 +41,8 @@ from pra.listing import BackupEntry, retention_facts
 from pra.manifest import Manifest
 from pra.model import StoredObject
 from pra.prolonging import prolong_parents
-from pra.storage.base import Storage
+from pra.side_by_side import side_by_side
+from pra.storage.base import ObjectStat, Storage
 from pra.storage.pipe import verify_stored
 from pra.timing import Clock, utc_now
 
@@ -80,15 +81,17 @@ class Catalog:
         Raises:
             StorageError: The repository cannot be listed.
         """
-        found = []
-        for backup_id in sorted(self.committed(), reverse=True):
-            try:
-                found.append(BackupEntry(backup_id, self.load(backup_id)))
-            except NotFoundError:
-                continue  # expired between listing and reading
-            except PraError as error:
-                found.append(BackupEntry(backup_id, None, error))
-        return found
+        read = side_by_side(self._entry, sorted(self.committed(), reverse=True))
+        return [entry for entry in read if entry is not None]
+
+    def _entry(self, backup_id: str) -> BackupEntry | None:
+        """None: it has expired between listing and reading."""
+        try:
+            return BackupEntry(backup_id, self.load(backup_id))
+        except NotFoundError:
+            return None
+        except PraError as error:
+            return BackupEntry(backup_id, None, error)
 
     def load(self, backup_id: str, *, accept_unverified: bool = False) -> Manifest:
         """One backup's manifest, verified.
@@ -241,11 +244,15 @@ class Catalog:
 
     def publications(self) -> dict[str, datetime]:
         """When each backup's manifest landed, by the repository's own clock."""
+        return {backup_id: stat.modified for backup_id, stat in self.manifests().items()}
+
+    def manifests(self) -> dict[str, ObjectStat]:
+        """Each backup's manifest as listed, unread."""
         found = {}
         for stat in self.storage.list(backups_prefix(self.target)):
             place = split_backup_key(self.target, stat.key)
             if place and place[1] == MANIFEST:
-                found[place[0]] = stat.modified
+                found[place[0]] = stat
         return found
 
     def manifest_bytes(self, backup_id: str) -> bytes:

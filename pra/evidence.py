@@ -28,12 +28,15 @@ from pra.evidence_record import (
 from pra.keys import Keyring, Signer
 from pra.layout import evidence_key, evidence_prefix, evidence_sequence
 from pra.model import Verdict
+from pra.side_by_side import side_by_side
 from pra.storage.base import Storage
 from pra.timing import Clock, utc_now
 
 __all__ = ["GENESIS", "VERIFICATION", "EvidenceLog", "EvidenceRecord", "Proof"]
 _ATTEMPTS = 50
 _LARGEST = 16 << 20
+_AHEAD = 32
+"""So many records at most are read before it is asked whether they are wanted."""
 _log = logging.getLogger(__name__)
 
 
@@ -233,7 +236,7 @@ class EvidenceLog:
         return next(self.records(), None)
 
     def records(self) -> Iterator[EvidenceRecord]:
-        """All records, newest first, read one by one as they are asked for.
+        """All records, newest first, read as they are asked for; the further back, the more at once.
 
         A record that cannot be believed is there too, with its ``problem``, unless another repository
         holds a sound copy.
@@ -244,16 +247,24 @@ class EvidenceLog:
         shelves, warnings = self._shelves()
         _said(warnings)
         every = {number for shelf in shelves for number in shelf.numbers}
-        for sequence in sorted(every, reverse=True):
-            holders = [shelf for shelf in shelves if sequence in shelf.numbers]
-            first = found = self._read(holders[0], sequence)
-            for shelf in holders[1:]:
-                if not found.problem:
-                    break
-                found = self._read(shelf, sequence)
-            if first.problem and not found.problem:
-                _said([f"evidence {sequence} of {first.repository}: {first.problem}"])
-            yield first if found.problem else found
+        numbers = sorted(every, reverse=True)
+        done, ahead = 0, 1
+        while done < len(numbers):
+            chunk = numbers[done : done + ahead]
+            yield from side_by_side(lambda sequence: self._record(shelves, sequence), chunk)
+            done, ahead = done + len(chunk), min(2 * ahead, _AHEAD)
+
+    def _record(self, shelves: Sequence[_Shelf], sequence: int) -> EvidenceRecord:
+        """The first sound copy; where there is none, the first."""
+        holders = [shelf for shelf in shelves if sequence in shelf.numbers]
+        first = found = self._read(holders[0], sequence)
+        for shelf in holders[1:]:
+            if not found.problem:
+                break
+            found = self._read(shelf, sequence)
+        if first.problem and not found.problem:
+            _said([f"evidence {sequence} of {first.repository}: {first.problem}"])
+        return first if found.problem else found
 
     def proofs(self, repository: str | None = None, *, strict: bool = False) -> dict[str, Proof]:
         """The latest verification of each backup, by backup id; believable records only.

@@ -12,6 +12,7 @@
     <target>/scrub.json.zst                   what was read again when
     _status/<host>/<yyyy>/<mm>/<dd>/<hour>-<n>.jsonl.zst, and day-<n>.jsonl.zst once a day is over
     _status/<host>/<yyyy>/<mm>/<dd>/<log>-<n>.log.zst       that day of akig_backup.log or akig_monitoring.log
+    _status/evidence/<target>/<first>-<last>.jsonl.zst      records of evidence once more, a thousand in one
     _status/incidents.json                    what is broken, and who was told
 """
 
@@ -27,6 +28,7 @@ from pra.model import BACKUP_ID, NAME
 OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _LEASE_ID = re.compile(r"[a-z0-9-]{1,80}")
 _EVIDENCE = re.compile(r"(\d{10})\.json")
+_BUNDLE = re.compile(r"(\d{10})-(\d{10})\.jsonl\.zst")
 MANIFEST = "manifest.json"
 _SAMPLES = re.compile(r"_status/([a-z0-9.-]{1,63})/(\d{4})/(\d\d)/(\d\d)/(\d\d|day)-(\d{1,6})\.jsonl\.zst")
 _LOG = re.compile(r"_status/[a-z0-9.-]{1,63}/\d{4}/\d\d/\d\d/[a-z_]{1,40}-\d{1,6}\.log\.zst")
@@ -117,6 +119,21 @@ def scrub_key(target: str) -> str:
 def incidents_key() -> str:
     """Written conditionally, never locked."""
     return "_status/incidents.json"
+
+
+def bundles_prefix(target: str) -> str:
+    return f"_status/evidence/{target_prefix(target)}"
+
+
+def bundle_key(target: str, first: int, last: int) -> str:
+    """Of the records with these numbers and all between."""
+    return f"{bundles_prefix(target)}{first:010d}-{last:010d}.jsonl.zst"
+
+
+def split_bundle_key(key: str) -> tuple[int, int] | None:
+    """The first and the last number in a bundle's key; None for anything else that lies there."""
+    match = _BUNDLE.fullmatch(key.rsplit("/", 1)[-1])
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True)

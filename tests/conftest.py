@@ -25,4 +25,5 @@ pytest_plugins = [
     "tests.fix_loadtest",
     "tests.fix_browser",
     "tests.fix_status",
+    "tests.fix_status_fleet",
 ]

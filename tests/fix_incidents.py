@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,51 @@ runbook = "https://wiki.example.com/runbook"
 """
 
 
+class Forks:
+    """Runs passes, each in a process of its own; their modules are loaded once in a test run."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, request: dict[str, Any], kill: Callable[[], object] | None) -> int:
+        """How one pass ended: 0, or the negative signal. It is killed as soon as ``kill`` returns."""
+        try:
+            return self._run(request, kill)
+        except BaseException:
+            self.stop()  # whoever comes next gets no answer that was meant for this one
+            raise
+
+    def _run(self, request: dict[str, Any], kill: Callable[[], object] | None) -> int:
+        if self._process is None:
+            command = [sys.executable, "-m", "tests.incident_child"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        child = self._process
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(request) + "\n")
+        child.stdin.flush()
+        pid = int(child.stdout.readline())
+        if kill is not None:
+            kill()
+            os.kill(pid, signal.SIGKILL)
+        return int(child.stdout.readline())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    found = Forks()
+    yield found
+    found.stop()
+
+
 @dataclass
 class Watched:
     """Where passes are run, each in a process that may be killed.
@@ -54,9 +99,9 @@ class Watched:
     slack: Slack
     mailbox: Mailbox
     hook: Hook
+    forks: Forks
     language: str = "en"
     host: str = "one"
-    _server: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -96,33 +141,12 @@ class Watched:
         assert self._run(minutes, document, when) == -signal.SIGKILL
 
     def _run(self, minutes: float, document: dict[str, Any], kill: Callable[[], object] | None = None) -> int:
-        if not self._server:
-            command = [sys.executable, "-m", "tests.incident_child"]
-            self._server.append(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            )
-        child = self._server[0]
-        assert child.stdin is not None
-        assert child.stdout is not None
         at = to_iso(START + timedelta(minutes=minutes))
         request = {"config": str(self.config), "environment": self.environment, "at": at, **document}
-        child.stdin.write(json.dumps(request) + "\n")
-        child.stdin.flush()
-        pid = int(child.stdout.readline())
-        if kill is not None:
-            kill()
-            os.kill(pid, signal.SIGKILL)
-        return int(child.stdout.readline())
-
-    def close(self) -> None:
-        for child in self._server:
-            child.kill()
-            child.communicate()
+        return self.forks.run(request, kill)
 
 
 @pytest.fixture
-def watched(tmp_path: Path, slack: Slack, mailbox: Mailbox, hook: Hook) -> Iterator[Watched]:
+def watched(tmp_path: Path, slack: Slack, mailbox: Mailbox, hook: Hook, forks: Forks) -> Watched:
     """A watched world with Slack, a mail server and a webhook."""
-    world = Watched(tmp_path, slack, mailbox, hook)
-    yield world
-    world.close()
+    return Watched(tmp_path, slack, mailbox, hook, forks)

@@ -140,7 +140,7 @@ def slack() -> Iterator[Slack]:
     shape = Slack()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(shape))
     shape.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, name="slack")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="slack")
     thread.start()
     yield shape
     if shape.mute is not None:

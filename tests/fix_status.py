@@ -136,7 +136,7 @@ def serve_http(context: ssl.SSLContext | None = None) -> Iterator[Application]:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     scheme = "https" if context else "http"
     application = Application(f"{scheme}://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield application

@@ -371,7 +371,7 @@ def faulty_proxy(moto_server: Server) -> Iterator[FaultyProxy]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy = FaultyProxy(f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield proxy
     server.shutdown()

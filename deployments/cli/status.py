@@ -29,7 +29,7 @@ def status(
 ) -> int:
     """Look at everything once: exit 0 when all is well, 1 when something is critical, 2 for a warning."""
     session = start(context, json=json)
-    done = _look(session.settings, _chosen(session, target, every_target=every_target), session.out)
+    done = _look(session.settings, chosen(session, target, every_target=every_target), session.out)
     if not session.out.result(SCHEMA, done.as_json()):
         show(session.out, done)
     return done.exit_code
@@ -45,7 +45,7 @@ def monitor(
 ) -> int:
     """Look at every target, again and again, until stopped; writes logs/akig_monitoring.log."""
     session = start(context, json=False)
-    targets = _chosen(session, target, every_target=target is None)
+    targets = chosen(session, target, every_target=target is None)
     seconds = parse_duration(every).total_seconds()
     before = passing.latest(session.settings)
     due = time.monotonic()
@@ -68,7 +68,12 @@ def _look(settings: Settings, targets: list[Target], out: Output) -> StatusPass:
     return done
 
 
-def _chosen(session: Session, target: str | None, *, every_target: bool) -> list[Target]:
+def chosen(session: Session, target: str | None, *, every_target: bool) -> list[Target]:
+    """The target that was named, the only one, or all.
+
+    Raises:
+        UsageError: Both were asked for, or it is not clear which.
+    """
     if not every_target:
         return [session.settings.target(target)]
     if target is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from deployments.cli.output import Output
 from pra.messages import Translate, mark
 from pra.timing import format_duration, utc_now
 from pra.watch.status.aim import size
-from pra.watch.status.finding import HOST, Finding, Level, StatusPass
+from pra.watch.status.finding import HOST, Finding, Level, StatusPass, worst
 
 STYLES = {
     Level.CRITICAL: "bold white on red",
@@ -31,11 +32,17 @@ WORDS = {
 }
 
 
+_FLEET = 8
+"""More targets than this are not told one by one where all is well."""
+_NAMES = 5
+
+
 def show(out: Output, done: StatusPass) -> None:
     """The worst first. Messages and hints stay English, as everywhere."""
     _ = out.translate
     bad = [finding for finding in done.findings if finding.level is not Level.OK]
-    out.show(Group(_head(done, len(bad), _), *([_table(bad, _)] if bad else []), *_well(done, _)))
+    well = _well_together(done, _) if len(done.targets) > _FLEET else _well(done, _)
+    out.show(Group(_head(done, len(bad), _), *([_table(bad, _)] if bad else []), *well))
 
 
 def _head(done: StatusPass, bad: int, _: Translate) -> Text:
@@ -44,8 +51,17 @@ def _head(done: StatusPass, bad: int, _: Translate) -> Text:
     at = done.at.astimezone(local_zone())
     counted = _("{bad} of {count} checks need a look") if bad else _("all {count} checks are well")
     head.append(f"  {counted.format(bad=bad, count=len(done.findings))}", "bold")
+    if len(done.targets) > _FLEET:
+        head.append(f"  {_counted(done, _)}")
     head.append(f"  {at:%Y-%m-%d %H:%M:%S} · {format_duration(done.seconds)}", "dim")
     return head
+
+
+def _counted(done: StatusPass, _: Translate) -> str:
+    """How many targets are how bad, by their worst finding."""
+    levels = Counter(worst(f.level for f in done.of(target)) for target in done.targets if target != HOST)
+    parts = [f"{levels[level]} {_(WORDS[level])}" for level in WORDS if levels[level]]
+    return _("databases: {parts}").format(parts=", ".join(parts))
 
 
 def _table(bad: Sequence[Finding], _: Translate) -> Table:
@@ -63,19 +79,26 @@ def _table(bad: Sequence[Finding], _: Translate) -> Table:
             what.append(f"\n→ {first.hint}", "dim")
         table.add_row(
             Text(f" {_(WORDS[first.level])} ", STYLES[first.level]),
-            escape(first.target or _("this host")),
-            escape("\n".join(finding.name for finding in group)),
+            escape(_names([finding.target or _("this host") for finding in group], _)),
+            escape("\n".join(dict.fromkeys(finding.name for finding in group))),
             what,
-            _since(first.since, now),
+            _since(min((f.since for f in group if f.since is not None), default=None), now),
         )
     return table
 
 
+def _names(targets: Sequence[str], _: Translate) -> str:
+    once = list(dict.fromkeys(targets))
+    if len(once) <= _NAMES:
+        return "\n".join(once)
+    return "\n".join([*once[: _NAMES - 1], _("and {count} more").format(count=len(once) - _NAMES + 1)])
+
+
 def _folded(bad: Sequence[Finding]) -> list[list[Finding]]:
-    """What has one cause is one row: several names with the same words."""
-    groups: dict[tuple[Level, str, str], list[Finding]] = {}
+    """What has one cause is one row: several names, or several targets, with the same words."""
+    groups: dict[tuple[Level, str], list[Finding]] = {}
     for finding in bad:
-        groups.setdefault((finding.level, finding.target, finding.message), []).append(finding)
+        groups.setdefault((finding.level, finding.message), []).append(finding)
     return list(groups.values())
 
 
@@ -99,6 +122,21 @@ def _well(done: StatusPass, _: Translate) -> list[Text]:
             line.append(" · ".join(_short(finding) for finding in good))
             found.append(line)
     return found
+
+
+def _well_together(done: StatusPass, _: Translate) -> list[Text]:
+    """The targets of which everything is well, by name."""
+    good = [
+        target
+        for target in done.targets
+        if target != HOST and worst(finding.level for finding in done.of(target)) is Level.OK
+    ]
+    if not good:
+        return []
+    line = Text(f" {_(WORDS[Level.OK])} ", STYLES[Level.OK])
+    line.append(" " + _("all is well with {count}:").format(count=len(good)) + " ", "bold")
+    line.append(", ".join(good))
+    return [line]
 
 
 def _short(finding: Finding) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pra.errors import PraError
-from pra.listing import BackupEntry
 from pra.postgres.replication import read_replication
 from pra.postgres.wal import SEGMENT_BYTES, segment_end
 from pra.procedures.context import Context
@@ -47,6 +46,14 @@ class RepositoryWal:
     lag_seconds: float | None
     streaming: bool
     reached: int = 0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the backups of one repository need; ``sizes``: of a segment, by system identifier."""
+
+    backups: Sequence[WalBackup]
+    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,21 +100,21 @@ def check(context: Context) -> WalCheck:
     return WalCheck(tuple(items), tuple(critical), tuple(warnings))
 
 
-def check_repository(
-    context: Context, repository: str, known: Sequence[BackupEntry] | None = None
-) -> list[RepositoryWal]:
+def check_repository(context: Context, repository: str, known: Needs | None = None) -> list[RepositoryWal]:
     """The WAL of each server in one repository.
 
     Args:
-        known: Its backups, where somebody has just read them.
+        known: What its backups need, where somebody knows.
 
     Raises:
         StorageError: The repository does not answer.
     """
     storage, target = context.storage(repository), context.target.name
     now = context.clock()
-    entries = context.catalog(repository).backups() if known is None else known
-    backups, sizes = wal_backups(entries), segment_sizes(entries)
+    if known is None:
+        entries = context.catalog(repository).backups()
+        known = Needs(wal_backups(entries), segment_sizes(entries))
+    backups, sizes = known.backups, known.sizes
     found = []
     for system_id in systems(storage, target):
         archive = read_archive(storage, target, system_id)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ SCHEMA = "pra/samples/1"
 _LARGEST = 256 << 20
 _LETTERS = {Level.CRITICAL: "c", Level.WARNING: "w", Level.UNKNOWN: "u"}
 _READERS = 8
+_MOMENT = re.compile(rb'\{"t":(\d{1,11}),')
 
 
 class Sample(NamedTuple):
@@ -203,6 +205,17 @@ def parse(lines: Iterable[bytes], host: str) -> Iterator[Sample]:
             continue
 
 
+def between(lines: Iterable[bytes], since: datetime, until: datetime) -> Iterator[bytes]:
+    """The lines from ``since`` to ``until``, both included, told apart without reading them whole: a line of
+    200 targets has 60 kB. One that does not begin as ours do is left for `parse` to judge.
+    """
+    first, last = since.timestamp(), until.timestamp()
+    for line in lines:
+        match = _MOMENT.match(line)
+        if match is None or first - 1 <= int(match[1]) <= last:
+            yield line
+
+
 # -- reading back --------------------------------------------------------------------------------
 
 
@@ -272,7 +285,7 @@ def _day(
     for (_, key), lines in zip(objects, pool.map(lambda each: _fetch(each, problems), objects), strict=True):
         pieces.append((key.host, lines))
     for host, lines in pieces:
-        for sample in parse(lines, host):
+        for sample in parse(between(lines, since, until), host):
             if since <= sample.at < until:
                 found.setdefault(sample[:3], sample)
     return sorted(found.values(), key=lambda sample: sample[:3])

@@ -6,7 +6,6 @@ a channel that fails is said, and keeps nothing else from being done.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -28,6 +27,7 @@ from pra.watch.routing import Policy
 from pra.watch.samples import LocalSamples, Sample, read
 from pra.watch.senders.letter import Mark
 from pra.watch.status.finding import HOST, StatusPass
+from pra.watch.status.record import head_here
 
 _DAY = timedelta(days=1)
 _ROUNDS = 3
@@ -182,13 +182,7 @@ def _with_heads(book: Book, settings: Settings) -> Book:
 
 def evidence_head(settings: Settings, target: str) -> str:
     """``12:0123456789abcdef``, as this host last read it: the repository may be away. Empty: it never did."""
-    newest = (0, "")
     repositories = settings.targets[target].repositories if target in settings.targets else []
-    for repository in repositories:
-        path = settings.state_dir / "status" / f"evidence-{target}-{repository}.json"
-        try:
-            items = json.loads(path.read_text())["items"]
-            newest = max([newest, *((int(i["sequence"]), str(i["sha256"])) for i in items)])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return f"{newest[0]}:{newest[1][:16]}" if newest[1] else ""
+    heads = [head_here(settings.state_dir, target, repository) for repository in repositories]
+    number, sha256 = max(heads, default=(0, ""))
+    return f"{number}:{sha256[:16]}" if sha256 else ""

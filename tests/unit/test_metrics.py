@@ -322,7 +322,7 @@ def test_every_family_is_exposed_once_its_figure_is_known(measured: TargetMetric
 @contextmanager
 def answering(answers: Answers) -> Iterator[str]:
     server = open_server(answers, 0)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -16,7 +16,7 @@ from pra.settings import Alerts, Status
 from pra.settings_fields import Frozen
 from pra.watch import monitor_log
 from pra.watch.heartbeat import beat
-from pra.watch.status.asking import Question, ask, ask_all
+from pra.watch.status.asking import Question, Source, ask, ask_all
 from pra.watch.status.finding import Finding, Level, StatusPass, dated, in_order, read_pass
 from pra.watch.status.repository import age_level
 from pra.watch.status.schedule import Deployment, Run, judge
@@ -104,6 +104,71 @@ def test_what_a_probe_raises_is_unknown_and_a_strange_error_shows_no_text() -> N
     }
     (first, _) = ask(question(strange))
     assert (first.level, first.message) == (Level.UNKNOWN, "the probe failed: unexpected RuntimeError")
+
+
+def put_to(source: Source | None, ask: Any, number: int, *, silence: Level = Level.UNKNOWN) -> Question:
+    return Question(f"t{number}: x", f"t{number}", ("a",), ask, 0.3, silence, source)
+
+
+def test_a_source_that_hangs_is_not_waited_for_by_everybody_and_hides_nobody_else() -> None:
+    """200 targets ask a repository that hangs, and 200 one that answers; 16 at once."""
+    release = threading.Event()
+    sick, sound = Source("repository far", tries=3), Source("repository near", tries=3)
+    asked: list[int] = []
+
+    def hang() -> Any:
+        asked.append(1)
+        release.wait(60)
+
+    questions = [put_to(sick, hang, number) for number in range(200)]
+    questions += [put_to(sound, lambda: [finding(Level.OK, "b")], number) for number in range(200)]
+    start = time.monotonic()
+    found = ask_all(questions, concurrency=16)
+    release.set()
+    assert time.monotonic() - start < 2, "not 200 times 0.3 s, by 16"
+    assert len(asked) == 3
+    assert sum(f.level is Level.OK for f in found) == 200
+    unknown = [f for f in found if f.level is Level.UNKNOWN]
+    assert {f.target for f in unknown} == {f"t{number}" for number in range(200)}
+    assert {f.message for f in unknown} == {
+        "no answer within 0.3 s",
+        "not asked: repository far does not answer",
+    }
+    assert all(f.hint for f in unknown)
+
+
+def test_one_target_that_hangs_is_not_its_whole_repository() -> None:
+    release = threading.Event()
+    source = Source("repository far", tries=3)
+    questions = [put_to(source, lambda: release.wait(60), 0)]
+    questions += [put_to(source, lambda: [finding(Level.OK)], number) for number in range(1, 20)]
+    found = ask_all(questions, concurrency=4)
+    release.set()
+    assert [f.target for f in found if f.level is Level.UNKNOWN] == ["t0"]
+    assert len(found) == 20
+
+
+def test_what_goes_through_a_dead_database_is_not_asked() -> None:
+    source = Source("the database", tries=1)
+    dead = put_to(source, lambda: [finding(Level.CRITICAL)], 0, silence=Level.CRITICAL)
+    found = ask_all([dead, put_to(source, lambda: pytest.fail("asked"), 0)], concurrency=4)
+    assert [(f.level, f.message) for f in found] == [
+        (Level.CRITICAL, "a fact"),
+        (Level.UNKNOWN, "not asked: the database does not answer"),
+    ]
+
+
+def test_a_source_whose_errors_are_of_the_moment_is_given_up_and_one_that_refuses_is_an_answer() -> None:
+    def fails(*, transient: bool) -> Any:
+        def ask() -> Any:
+            raise StorageError("no", op="x", transient=transient)
+
+        return ask
+
+    for transient, silent in ((True, True), (False, False)):
+        source = Source("repository far", tries=3)
+        ask_all([put_to(source, fails(transient=transient), n) for n in range(9)], concurrency=2)
+        assert source.silent is silent
 
 
 # -- the schedule --------------------------------------------------------------------------------

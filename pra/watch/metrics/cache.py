@@ -1,9 +1,9 @@
 """What was read of immutable objects, kept in the state directory so that a year is read once.
 
-An entry stands for one object of one repository, by its key, size and time as listed; should any of them
-differ the object is read again. It is a convenience for figures: whoever restores, expires or audits reads
-the repository itself. Records that cannot be believed are never kept, and everything is forgotten when the
-trusted keys change.
+An entry stands for one object of one repository, by its key, size, time and tag as listed; should any of
+them differ the object is read again. It is a convenience for figures: whoever restores, expires or audits
+reads the repository itself. Records that cannot be believed are never kept, and everything is forgotten when
+the trusted keys change.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class Cache:
         self.used[stat.key] = (_stamp(stat), value)
         self.changed = True
 
+    def forget(self, stat: ObjectStat) -> None:
+        """It cannot be believed any more."""
+        self.used.pop(stat.key, None)
+
     def store(self) -> None:
         """Keep what was used. That it cannot be written is no reason not to show figures."""
         if not self.changed and len(self.used) == len(self.entries):
@@ -84,4 +88,4 @@ class Cache:
 
 
 def _stamp(stat: ObjectStat) -> str:
-    return f"{stat.bytes} {to_iso(stat.modified)}"
+    return f"{stat.bytes} {to_iso(stat.modified)} {stat.tag}"

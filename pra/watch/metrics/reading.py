@@ -18,6 +18,7 @@ from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.storage.base import Storage
 from pra.timing import Clock, format_duration, utc_now
+from pra.watch.bundles import Bundled
 from pra.watch.incident_model import from_bytes
 from pra.watch.metrics.cache import Cache
 from pra.watch.metrics.facts import Backup
@@ -80,7 +81,8 @@ def gather(
     _take_incidents(observed, place, now, problems)
     return [
         measured(
-            _history(settings, target, opened, keyring, observed[target.name], now, oldest, problems), since
+            _history(settings, target, opened, keyring, observed[target.name], now, oldest, problems, place),
+            since,
         )
         for target in targets
     ]
@@ -148,8 +150,10 @@ def _history(
     now: datetime,
     oldest: datetime,
     common: Sequence[str],
+    place: Storage | None,
 ) -> History:
     problems = list(common)
+    bundled = Bundled(place, target.name) if place is not None else None
     folder = settings.state_dir / "metrics"
     shelves = [
         Shelf(opened[name], Cache.load(folder, f"{target.name}.{name}", opened[name], keyring))
@@ -157,7 +161,7 @@ def _history(
     ]
     far = min(oldest, now - settings.status.drill_every)
     with ThreadPoolExecutor(16, thread_name_prefix="metrics") as pool:
-        facts = read_facts(shelves, target.name, keyring, far, pool, problems)
+        facts = read_facts(shelves, target.name, keyring, far, pool, problems, bundled)
         backups = {
             shelf.storage.name: listed
             for shelf in shelves

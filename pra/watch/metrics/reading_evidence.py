@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,12 +15,15 @@ from pra.keys import Keyring
 from pra.layout import evidence_prefix, evidence_sequence
 from pra.storage.base import ObjectStat, Storage
 from pra.timing import from_iso, to_iso
+from pra.watch.bundles import Bundled
 from pra.watch.metrics.cache import Cache
 from pra.watch.metrics.facts import Fact, fact_of
 
 _LARGEST = 16 << 20
 _CHUNK = 512
 """So many records are read at once before it is asked whether older ones are wanted at all."""
+_MANY = 100
+"""So many records that were never read are worth a look for bundles."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def read_facts(
     since: datetime,
     pool: Executor,
     problems: list[str],
+    bundled: Bundled | None = None,
 ) -> tuple[Fact, ...]:
     """Everything that the believable records say, in order of time.
 
@@ -49,13 +53,16 @@ def read_facts(
     Args:
         since: What lies further back is not read on.
         problems: Gets a line for each record, and each repository, that is of no use.
+        bundled: Spares requests where many records were never read here.
     """
-    copies = _copies(shelves, target, problems)
+    copies = _copies(shelves, target, pool, problems)
+    if bundled is not None and _unread(copies) < _MANY:
+        bundled = None
     numbers = sorted(copies, reverse=True)
     found: list[Fact] = []
     for begin in range(0, len(numbers), _CHUNK):
         chunk = numbers[begin : begin + _CHUNK]
-        one = partial(_fact, copies=copies, target=target, keyring=keyring)
+        one = partial(_fact, copies=copies, target=target, keyring=keyring, bundled=bundled)
         facts: list[Fact] = []
         for fact, complaints in pool.map(one, chunk):
             problems += complaints
@@ -67,34 +74,50 @@ def read_facts(
     return tuple(sorted(found, key=lambda fact: (fact.at, fact.sequence)))
 
 
-def _copies(shelves: Sequence[Shelf], target: str, problems: list[str]) -> dict[int, list[Copy]]:
-    found: dict[int, list[Copy]] = {}
-    for shelf in shelves:
+def _copies(
+    shelves: Sequence[Shelf], target: str, pool: Executor, problems: list[str]
+) -> dict[int, list[Copy]]:
+    def listed(shelf: Shelf) -> list[ObjectStat] | StorageError:
         try:
-            for stat in shelf.storage.list(evidence_prefix(target)):
-                number = evidence_sequence(stat.key)
-                if number:
-                    found.setdefault(number, []).append((shelf, stat))
+            return list(shelf.storage.list(evidence_prefix(target)))
         except StorageError as error:
-            problems.append(f"{shelf.storage.name} was not reached: {error.message}")
+            return error
+
+    found: dict[int, list[Copy]] = {}
+    for shelf, stats in zip(shelves, pool.map(listed, shelves), strict=True):
+        if isinstance(stats, StorageError):
+            problems.append(f"{shelf.storage.name} was not reached: {stats.message}")
+            continue
+        for stat in stats:
+            number = evidence_sequence(stat.key)
+            if number:
+                found.setdefault(number, []).append((shelf, stat))
     return found
 
 
+def _unread(copies: Mapping[int, Sequence[Copy]]) -> int:
+    return sum(all(shelf.cache.get(stat) is None for shelf, stat in each) for each in copies.values())
+
+
 def _fact(
-    sequence: int, *, copies: dict[int, list[Copy]], target: str, keyring: Keyring
+    sequence: int,
+    *,
+    copies: Mapping[int, Sequence[Copy]],
+    target: str,
+    keyring: Keyring,
+    bundled: Bundled | None,
 ) -> tuple[Fact | None, list[str]]:
     """The first sound copy, and what was wrong with those before it."""
     complaints: list[str] = []
+    once_more = None
     for shelf, stat in copies[sequence]:
         known = shelf.cache.get(stat)
         if known is not None and (fact := _kept(known)) is not None:
             return fact, complaints
+        if once_more is None and bundled is not None:
+            once_more = bundled.get(sequence)
         try:
-            data = shelf.storage.read(stat.key, limit=_LARGEST)
-            record = read_record(
-                data, keyring, target=target, sequence=sequence, repository=shelf.storage.name
-            )
-            fact = fact_of(record)
+            fact = _believed(shelf, stat, target, sequence, keyring, once_more)
         except (IntegrityError, StorageError) as error:
             complaints.append(f"evidence {sequence} in {shelf.storage.name}: {error.message}")
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -104,6 +127,21 @@ def _fact(
             shelf.cache.put(stat, _as_kept(fact))
             return fact, complaints
     return None, complaints
+
+
+def _believed(
+    shelf: Shelf, stat: ObjectStat, target: str, sequence: int, keyring: Keyring, once_more: bytes | None
+) -> Fact:
+    """From a bundle where that has a sound record of this size, otherwise from the repository."""
+    read = partial(
+        read_record, keyring=keyring, target=target, sequence=sequence, repository=shelf.storage.name
+    )
+    if once_more is not None and len(once_more) == stat.bytes:
+        try:
+            return fact_of(read(once_more))
+        except PraError:
+            pass  # whoever wrote that bundle vouches for nothing
+    return fact_of(read(shelf.storage.read(stat.key, limit=_LARGEST)))
 
 
 def _as_kept(fact: Fact) -> dict[str, Any]:

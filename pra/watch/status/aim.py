@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pra.postgres.connect import Connection
 from pra.procedures.context import Context
 from pra.settings import Status
+from pra.watch.status.asking import Source
 from pra.watch.status.finding import Finding, Level
+from pra.watch.status.record import Record
 
 CONNECT_SECONDS = 5
 """A server that does not let us in within this is down for its users as well."""
@@ -22,12 +24,20 @@ class Aim:
     Attributes:
         now: When the pass began.
         context: Its handles; probes change nothing through it.
+        record: What the evidence says.
         earlier: The value a finding had about a day ago; None where nobody knows.
+        database, sources: Whether the database, and each repository, has answered in this pass.
     """
 
     context: Context
     now: datetime
+    record: Record
     earlier: Callable[[str], float | None] = lambda _name: None
+    database: Source = field(default_factory=lambda: Source("the database", tries=1))
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def source(self, repository: str) -> Source:
+        return self.sources[repository]
 
     @property
     def name(self) -> str:

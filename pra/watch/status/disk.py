@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pra.limited import TimedOut, within
 from pra.settings import Settings, Status
+from pra.side_by_side import side_by_side
 from pra.storage import open_storage
 from pra.storage.local import LocalStorage
 from pra.watch.status.aim import size
@@ -46,16 +48,28 @@ def _level(status: Status, share: float) -> Level:
 
 
 def worker(settings: Settings) -> list[Finding]:
-    """State directory, sandboxes and local repositories."""
-    found = space(settings.status, "disk.state", HOST, settings.state_dir, "the state directory's disk")
-    found += space(settings.status, "disk.sandbox", HOST, sandboxes(settings), "the sandboxes' disk")
+    """State directory, sandboxes and local repositories. A mount that hangs hides none of the others."""
+    disks = [
+        ("disk.state", settings.state_dir, "the state directory's disk"),
+        ("disk.sandbox", sandboxes(settings), "the sandboxes' disk"),
+    ]
     for repository in settings.repositories.values():
         if repository.url.startswith("file://"):
             storage = open_storage(repository)
             assert isinstance(storage, LocalStorage)
             what = f"the disk of repository {repository.name}"
-            found += space(settings.status, f"disk.{repository.name}", HOST, storage.root, what)
-    return found
+            disks.append((f"disk.{repository.name}", storage.root, what))
+    limit = settings.status.limit.total_seconds() / 2
+
+    def look(disk: tuple[str, Path, str]) -> list[Finding]:
+        name, folder, what = disk
+        try:
+            return within(limit, lambda: space(settings.status, name, HOST, folder, what))
+        except TimedOut as error:
+            fact, hint = f"{what}: {error}", f"Check the mount of {folder}."
+            return [Finding(name, HOST, Level.UNKNOWN, fact, hint=hint)]
+
+    return [finding for found in side_by_side(look, disks) for finding in found]
 
 
 def sandboxes(settings: Settings) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from pra.timing import from_iso, to_iso
@@ -96,10 +97,17 @@ class StatusPass:
     @property
     def targets(self) -> tuple[str, ...]:
         """In alphabetical order; this host, as an empty name, last."""
-        return tuple(sorted({finding.target for finding in self.findings}, key=lambda t: (t == HOST, t)))
+        return tuple(sorted(self._by_target, key=lambda target: (target == HOST, target)))
 
     def of(self, target: str) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.target == target)
+        return self._by_target.get(target, ())
+
+    @cached_property
+    def _by_target(self) -> Mapping[str, tuple[Finding, ...]]:
+        found: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            found.setdefault(finding.target, []).append(finding)
+        return {target: tuple(findings) for target, findings in found.items()}
 
     def find(self, name: str, target: str = HOST) -> Finding | None:
         return next((f for f in self.of(target) if f.name == name), None)

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,15 +18,17 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 from pra import daylog
-from pra.errors import PraError
+from pra.errors import PraError, StorageError
+from pra.limited import TimedOut, within
 from pra.proc import Scope
 from pra.settings import Settings, Target
-from pra.storage import open_storage
+from pra.storage import Storage, open_storage
 from pra.timing import Clock, utc_now
 from pra.watch import backup_log, monitor_log
+from pra.watch.bundles import publish_bundle
 from pra.watch.heartbeat import beat
 from pra.watch.publishing import publish
-from pra.watch.samples import LocalSamples, Sample, parse
+from pra.watch.samples import LocalSamples, Sample, between, parse
 from pra.watch.status.asking import Question, ask_all
 from pra.watch.status.finding import HOST, Finding, StatusPass, dated, in_order, read_pass
 from pra.watch.status.plan import questions
@@ -35,6 +38,7 @@ from pra.watch.telling import after_pass
 LATEST = "latest.json"
 _DAY = timedelta(days=1)
 _NEAR = timedelta(hours=2)
+_PUBLISH_SECONDS = 20.0
 _log = logging.getLogger(__name__)
 
 
@@ -83,8 +87,8 @@ def conclude(settings: Settings, done: StatusPass, *, clock: Clock = utc_now) ->
         ("latest findings", lambda: _remember(settings, done, before)),
         ("log", lambda: monitor_log.write(settings, done, before)),
         ("alerts", lambda: problems.extend(after_pass(settings, done, samples_of(settings), clock=clock))),
-        ("publish samples", lambda: _publish(settings, clock)),
-        ("archive logs", lambda: _archive(settings)),
+        ("publish", lambda: _to_place(settings, lambda place: _publish(settings, place, clock))),
+        ("archive logs", lambda: _to_place(settings, lambda place: _archive(settings, place))),
         ("heartbeat", lambda: beat(settings.alerts, done) if _is_whole(settings, done) else None),
     ]
     for name, step in steps:
@@ -104,18 +108,31 @@ def _is_whole(settings: Settings, done: StatusPass) -> bool:
     return set(settings.targets) <= set(done.targets)
 
 
-def _publish(settings: Settings, clock: Clock) -> None:
-    repository = settings.status_repository
-    if repository is not None:
-        publish(samples_of(settings), open_storage(repository), clock())
+def _publish(settings: Settings, place: Storage, clock: Clock) -> None:
+    """Hours that are over, and records of evidence once more when there are enough of them."""
+    publish(samples_of(settings), place, clock())
+    publish_bundle(settings, place)
 
 
-def _archive(settings: Settings) -> None:
+def _archive(settings: Settings, place: Storage) -> None:
     """Logs of days that are over."""
+    daylog.archive(settings.state_dir, (backup_log.NAME, monitor_log.NAME), host_name(), place)
+
+
+def _to_place(settings: Settings, call: Callable[[Storage], None]) -> None:
+    """Do something with the status repository, where there is one. What it does not take in time goes with a
+    later pass.
+
+    Raises:
+        StorageError: It does not answer, or not in time.
+    """
     repository = settings.status_repository
-    if repository is not None:
-        names = (backup_log.NAME, monitor_log.NAME)
-        daylog.archive(settings.state_dir, names, host_name(), open_storage(repository))
+    if repository is None:
+        return
+    try:
+        within(_PUBLISH_SECONDS, lambda: call(open_storage(repository)))
+    except TimedOut as error:
+        raise StorageError(f"{repository.name}: {error}", op="publish status") from None
 
 
 # -- what is remembered between passes -----------------------------------------------------------
@@ -164,10 +181,12 @@ class Earlier:
     def __init__(self, local: LocalSamples, clock: Clock) -> None:
         self._local, self._clock = local, clock
         self._found: dict[str, Sample] | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, target: str, name: str) -> float | None:
-        if self._found is None:
-            self._found = self._look()
+        with self._lock:  # once, however many ask at the same time
+            if self._found is None:
+                self._found = self._look()
         sample = self._found.get(target)
         return None if sample is None else sample.values.get(name)
 
@@ -176,7 +195,8 @@ class Earlier:
         wanted = self._clock() - _DAY
         found: dict[str, Sample] = {}
         for day in {(wanted - _NEAR).astimezone(UTC).date(), (wanted + _NEAR).astimezone(UTC).date()}:
-            for sample in parse(self._local.lines(day), self._local.host):
+            lines = between(self._local.lines(day), wanted - _NEAR, wanted + _NEAR)
+            for sample in parse(lines, self._local.host):
                 distance = abs(sample.at - wanted)
                 other = found.get(sample.target)
                 if distance <= _NEAR and (other is None or distance < abs(other.at - wanted)):

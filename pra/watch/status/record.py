@@ -1,47 +1,46 @@
 """What the evidence says about proofs and drills, without reading the whole chain every five minutes.
 
-Records never change, so that what one said is kept in the state directory and only new ones are read. It is
-a convenience for watching: whoever restores, expires or audits reads the chain itself.
+Records never change, so that what one said is kept in the state directory and only new ones are read: of a
+year of them the end of the listing, and nothing else. Once a day the whole listing is read, and what is gone
+from it does not count any more; whoever restores, expires or audits reads the chain itself. Another set of
+trusted keys forgets everything. A record that could not be read is tried again with each pass.
+
+Nothing is said before all that is wanted was read: half a chain knows no latest verdict. What was read by
+then is kept, so that a long chain in a slow repository is through after some passes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from pra.disk import disk_errors
-from pra.errors import PraError
-from pra.evidence import EvidenceLog
-from pra.evidence_record import EvidenceRecord
+from pra.errors import IntegrityError, ObjectMissing, PraError, StorageError
+from pra.evidence_record import EvidenceRecord, read_record
+from pra.keys import Keyring
+from pra.layout import evidence_key, evidence_prefix, evidence_sequence
 from pra.procedures.context import Context
-from pra.storage.files import sync
-from pra.timing import from_iso
+from pra.side_by_side import side_by_side
+from pra.storage.base import Storage
+from pra.watch.status.record_kept import Kept, Said, load, write_whole
 
-_FORM = 1
-_KINDS = frozenset({"verification", "drill", "failover", "scrub"})
+__all__ = ["Record", "Said", "head_here", "said", "write_whole"]
+
 _KEPT = timedelta(days=800)
+_WHOLE_EVERY = timedelta(days=1)
+_LARGEST = 16 << 20
+_CHUNK = 128
+"""So many records are read before it is kept what they say, and asked whether older ones are wanted."""
+_MOST_HOLES = 200
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one record of evidence says. ``at`` in ISO form; ``verdict`` is empty where it has none."""
-
-    sequence: int
-    sha256: str
-    kind: str
-    at: str
-    verdict: str
-    backup_id: str
-    repository: str
 
 
 def said(context: Context, repository: str) -> list[Said]:
@@ -50,78 +49,186 @@ def said(context: Context, repository: str) -> list[Said]:
     Each repository holds every record, or gets it with the next: one that hangs hides nothing of the others.
 
     Raises:
-        StorageError: It does not answer.
+        StorageError: It does not answer, or a record that is there cannot be read.
     """
-    name = f"evidence-{context.target.name}-{repository}.json"
-    path = context.folder("status") / name
-    with _locks[name]:
-        known = {each.sequence: each for each in _load(path)}
-        log = EvidenceLog([context.storage(repository)], context.target.name, None, context.keyring)
-        new, whole = _read_on(log, max(known, default=0), context.clock() - _KEPT)
-        merged = known | new
-        if new and whole:
-            _store(path, merged.values())
-    return [each for _, each in sorted(merged.items(), reverse=True) if each.kind in _KINDS]
+    context.folder("status")
+    path = _path(context.state_dir, context.target.name, repository)
+    chain = _Chain(context.storage(repository), context.target.name, context.keyring)
+    with _locks[str(path)]:
+        kept = load(path, chain.about)
+        _Reading(kept, chain, path).read_on(context.clock())
+    return [each for _, each in sorted(kept.items.items(), reverse=True)]
 
 
-def _read_on(log: EvidenceLog, newest: int, oldest: datetime) -> tuple[dict[int, Said], bool]:
-    """The records behind ``newest``, and whether there is no hole among them that may close later."""
-    found: dict[int, Said] = {}
-    whole = True
-    for record in log.records():
-        if record.sequence <= newest or (not record.problem and record.at < oldest):
-            break
-        if record.problem:
-            whole = whole and not record.unread
-        else:
-            found[record.sequence] = _of(record)
-    return found, whole
+class Record:
+    """What a target's evidence says, asked of each repository once a pass."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._locks = {name: threading.Lock() for name in context.repositories}
+        self._found: dict[str, list[Said] | PraError] = {}
+
+    def said(self, repository: str) -> list[Said]:
+        """As `said`."""
+        with self._locks[repository]:
+            if repository not in self._found:
+                try:
+                    self._found[repository] = said(self._context, repository)
+                except PraError as error:
+                    self._found[repository] = error
+            found = self._found[repository]
+        if isinstance(found, PraError):
+            raise found
+        return found
+
+    def first(self, repositories: Sequence[str]) -> list[Said]:
+        """What the first of these says that answers, all asked at once.
+
+        Raises:
+            PraError: None of them does.
+        """
+        answers: queue.SimpleQueue[list[Said] | Exception] = queue.SimpleQueue()
+
+        def ask(name: str) -> None:
+            try:
+                answers.put(self.said(name))
+            except Exception as error:
+                answers.put(error)  # raised below, where nobody else answers
+
+        for name in repositories:
+            threading.Thread(target=ask, args=(name,), name=f"evidence {name}", daemon=True).start()
+        failures = []
+        for _ in repositories:
+            answer = answers.get()
+            if not isinstance(answer, Exception):
+                return answer
+            failures.append(answer)
+        raise failures[0]
 
 
-def _of(record: EvidenceRecord) -> Said:
-    body: Mapping[str, Any] = record.body
-    return Said(
-        record.sequence,
-        record.sha256,
-        record.kind,
-        record.at.isoformat(),
-        str(body.get("verdict") or ""),
-        str(body.get("backup_id") or ""),
-        str(body.get("repository") or ""),
-    )
-
-
-def _load(path: Path) -> list[Said]:
+def head_here(state_dir: Path, target: str, repository: str) -> tuple[int, str]:
+    """Number and SHA-256 of the newest record that this host has read there; ``(0, "")``: it never did."""
     try:
-        document = json.loads(path.read_text())
-        if document["form"] != _FORM:
-            return []
-        found = [Said(**item) for item in document["items"]]
-        for each in found:
-            from_iso(each.at)
+        document = json.loads(_path(state_dir, target, repository).read_text())
+        return int(document["head"]), str(document["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # made anew
-    return found
+        return 0, ""
 
 
-def _store(path: Path, items: Iterable[Said]) -> None:
-    document = {"form": _FORM, "items": [asdict(each) for each in items]}
-    try:
-        write_whole(path, json.dumps(document).encode())
-    except PraError as error:
-        _log.warning("not remembered: %s", error.message)
+def _path(state_dir: Path, target: str, repository: str) -> Path:
+    return state_dir / "status" / f"evidence-{target}-{repository}.json"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file of the state directory at once. Raises SpaceError, StorageError."""
-    with disk_errors("write status", path.parent):
-        temporary = path.with_name(f".tmp-{path.name}-{threading.get_ident()}")
+# -- reading -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Chain:
+    storage: Storage
+    target: str
+    keyring: Keyring
+
+    @property
+    def about(self) -> str:
+        """Changes with the place, and with whose signatures count."""
+        trusted = sorted(f"{key.key_id} {key.retired_at}" for key in self.keyring)
+        return hashlib.sha256(json.dumps([self.storage.url, trusted]).encode()).hexdigest()
+
+    def numbers(self, after: int = 0) -> set[int]:
+        prefix = evidence_prefix(self.target)
+        if after:
+            stats = self.storage.list_after(prefix, evidence_key(self.target, after))
+        else:
+            stats = self.storage.list(prefix)
+        return {number for stat in stats if (number := evidence_sequence(stat.key))}
+
+    def read(self, sequence: int) -> EvidenceRecord | StorageError | None:
+        """None for one that cannot be believed; the error where it could not be read."""
         try:
-            with temporary.open("wb") as file:
-                temporary.chmod(0o600)
-                file.write(data)
-                file.flush()
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+            data = self.storage.read(evidence_key(self.target, sequence), limit=_LARGEST)
+            name = self.storage.name
+            return read_record(data, self.keyring, target=self.target, sequence=sequence, repository=name)
+        except IntegrityError:
+            return None
+        except StorageError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class _Reading:
+    kept: Kept
+    chain: _Chain
+    path: Path
+
+    def read_on(self, now: datetime) -> None:
+        """Everything that is new, and what is left of the time before; see the module's first lines."""
+        kept = self.kept
+        whole = kept.listed_at is None or not timedelta(0) <= now - kept.listed_at < _WHOLE_EVERY
+        there = self.chain.numbers(0 if whole or kept.down_to > 1 else kept.newest)
+        if whole:
+            kept.items = {number: each for number, each in kept.items.items() if number in there}
+            lately = range(max(kept.down_to, kept.newest - _MOST_HOLES), kept.newest)
+            kept.holes |= set(lately) - there
+        if kept.newest:
+            self._up(sorted({n for n in there if n > kept.newest} | kept.holes), there)
+        elif there:
+            kept.newest, kept.down_to = max(there), max(there) + 1
+        self._down(sorted((n for n in there if n < kept.down_to), reverse=True), now - _KEPT)
+        if whole:
+            kept.listed_at = now
+            self._save()
+
+    def _up(self, numbers: Sequence[int], there: set[int]) -> None:
+        """What is new, the oldest first, so that what was not reached is still new to the next pass."""
+        kept = self.kept
+        for begin in range(0, len(numbers), _CHUNK):
+            chunk = numbers[begin : begin + _CHUNK]
+            newest = max(kept.newest, chunk[-1])
+            kept.holes |= set(range(kept.newest + 1, newest)) - there
+            kept.newest = newest
+            self._take(chunk)
+
+    def _down(self, numbers: Sequence[int], oldest: datetime) -> None:
+        """From the newest down to the oldest that is wanted."""
+        kept = self.kept
+        for begin in range(0, len(numbers), _CHUNK):
+            chunk = numbers[begin : begin + _CHUNK]
+            kept.down_to = chunk[-1]
+            moments = self._take(chunk)
+            if moments and max(moments) < oldest:
+                break
+        if kept.down_to != 1:
+            kept.down_to = 1
+            self._save()
+
+    def _take(self, numbers: Sequence[int]) -> list[datetime]:
+        """Read these, and keep what they say.
+
+        Returns:
+            The moments of those that can be believed.
+
+        Raises:
+            StorageError: One could not be read: it is tried again in the next pass.
+        """
+        kept, moments = self.kept, []
+        failure: StorageError | None = None
+        for number, result in zip(numbers, side_by_side(self.chain.read, numbers), strict=True):
+            if isinstance(result, StorageError):
+                kept.holes.add(number)
+                if not isinstance(result, ObjectMissing):
+                    failure = failure or result
+                continue
+            kept.take(number, result)
+            if result is not None:
+                moments.append(result.at)
+        kept.holes = set(sorted(kept.holes)[-_MOST_HOLES:])
+        self._save()
+        if failure is not None:
+            raise failure
+        return moments
+
+    def _save(self) -> None:
+        try:
+            write_whole(self.path, self.kept.as_bytes(self.chain.about))
+        except PraError as error:
+            _log.warning("not remembered: %s", error.message)

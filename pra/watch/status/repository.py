@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from statistics import median
 
-from pra.errors import NotFoundError, PraError
-from pra.listing import BackupEntry
-from pra.manifest import Manifest
+from pra.errors import PraError
+from pra.limited import TimedOut, within
 from pra.model import Verdict
 from pra.postgres.connect import one_value, postgres_errors
 from pra.procedures import wal_check
-from pra.procedures.wal_check import RepositoryWal
+from pra.procedures.wal_check import Needs, RepositoryWal
 from pra.settings import Target
 from pra.timing import format_duration, from_iso
+from pra.wal.retention import WalBackup
 from pra.watch.status.aim import Aim, size
 from pra.watch.status.finding import Finding, Level
-from pra.watch.status.record import Said, said
+from pra.watch.status.known import Known, known_backups
+from pra.watch.status.record_kept import Said
 
 _LOOK = 10
 """So many of the newest backups say how long one usually takes."""
@@ -39,46 +39,26 @@ def covers(target: Target, repository: str) -> tuple[str, ...]:
 
 def look(aim: Aim, repository: str) -> list[Finding]:
     """Everything that this repository says about this target. One that does not answer says it for all."""
-    catalog = aim.context.catalog(repository)
-    publications = catalog.publications()
-    ids = sorted(publications, reverse=True)
     physical = aim.context.target.engine == "physical"
-    entries = catalog.backups() if physical else _some(aim, repository, ids[:_LOOK])
-    found = [_newest(aim, repository, entries, publications)]
-    found.append(_proof(aim, repository, set(ids)))
+    known, there = known_backups(aim.context, repository, newest=None if physical else _LOOK)
+    found = [_newest(aim, repository, known), _proof(aim, repository, there)]
     if physical:
-        found.append(_wal(aim, repository, entries))
-    return found
-
-
-def _some(aim: Aim, repository: str, ids: Sequence[str]) -> list[BackupEntry]:
-    catalog = aim.context.catalog(repository)
-    found: list[BackupEntry] = []
-    for backup_id in ids:
-        try:
-            found.append(BackupEntry(backup_id, catalog.load(backup_id)))
-        except NotFoundError:
-            continue  # expired meanwhile
-        except PraError as error:
-            found.append(BackupEntry(backup_id, None, error))
+        found.append(_wal(aim, repository, known))
     return found
 
 
 # -- backups -------------------------------------------------------------------------------------
 
 
-def _newest(
-    aim: Aim, repository: str, entries: Sequence[BackupEntry], publications: Mapping[str, datetime]
-) -> Finding:
+def _newest(aim: Aim, repository: str, known: Sequence[Known]) -> Finding:
     name = f"backup.{repository}"
     hint = f"Take one now: pra backup {aim.name}; then look why the schedule did not."
-    if not entries:
+    if not known:
         return aim.bad(Level.CRITICAL, name, f"{repository} holds no backup", hint)
-    newest = max(entries, key=lambda entry: (entry.taken_at, entry.backup_id))
-    if newest.manifest is None:
-        why = newest.error.message if newest.error else "its manifest cannot be read"
-        fact = f"the newest backup in {repository} cannot be trusted: {why}"
-        return aim.bad(Level.CRITICAL, name, fact, newest.error.hint if newest.error else hint)
+    newest = max(known, key=lambda each: (each.taken_at, each.backup_id))
+    if newest.error is not None:
+        fact = f"the newest backup in {repository} cannot be trusted: {newest.error.message}"
+        return aim.bad(Level.CRITICAL, name, fact, newest.error.hint or hint)
     age = (aim.now - newest.taken_at).total_seconds()
     if age < -_AHEAD:
         fact = f"the newest backup in {repository} lies {format_duration(-age)} in the future"
@@ -86,7 +66,7 @@ def _newest(
             Level.CRITICAL, name, fact, "Correct the clock: this machine's, or the server's.", age, "s"
         )
     interval = aim.status.backup_every.total_seconds()
-    usual = usual_seconds([e.manifest for e in entries if e.manifest is not None], publications)
+    usual = usual_seconds(each.seconds for each in known if each.error is None)
     level = age_level(age, interval, usual)
     fact = f"newest backup in {repository} is {format_duration(max(age, 0))} old"
     if level is Level.OK:
@@ -95,13 +75,8 @@ def _newest(
     return aim.bad(level, name, fact, hint, round(age), "s")
 
 
-def usual_seconds(manifests: Sequence[Manifest], publications: Mapping[str, datetime]) -> float:
+def usual_seconds(took: Iterable[float]) -> float:
     """How long a backup usually takes, from its start to its publication here: the median of those given."""
-    took = [
-        (publications[m.backup_id] - m.started_at).total_seconds()
-        for m in manifests
-        if m.backup_id in publications
-    ]
     # One that was copied here later says nothing about how long it took.
     return median([seconds for seconds in took if 0 <= seconds < 86400] or [0.0])
 
@@ -127,7 +102,7 @@ def _proof(aim: Aim, repository: str, there: set[str]) -> Finding:
     name, hint = f"proof.{repository}", f"Prove one: pra verify {aim.name} --repository {repository}"
     records = [
         each
-        for each in said(aim.context, repository)
+        for each in aim.record.said(repository)
         if each.kind == "verification" and each.repository == repository
     ]
     last = next((each for each in records if each.verdict), None)
@@ -183,15 +158,10 @@ def scrubbed(aim: Aim) -> list[Finding]:
 
 
 def _any_copy(aim: Aim) -> list[Said]:
-    """What the first repository says that answers."""
-    failure: PraError | None = None
-    for name in aim.context.repositories:
-        try:
-            return said(aim.context, name)
-        except PraError as error:
-            failure = failure or error
-    assert failure is not None  # a target has a repository
-    raise failure
+    """What the first repository says that answers: of those that have answered already, where there are."""
+    names = [name for name in aim.context.repositories if not aim.source(name).silent]
+    heard = [name for name in names if aim.source(name).answered]
+    return aim.record.first(heard or names or list(aim.context.repositories))
 
 
 def _age(aim: Aim, record: Said) -> float:
@@ -201,11 +171,11 @@ def _age(aim: Aim, record: Said) -> float:
 # -- WAL -----------------------------------------------------------------------------------------
 
 
-def _wal(aim: Aim, repository: str, entries: Sequence[BackupEntry]) -> Finding:
+def _wal(aim: Aim, repository: str, known: Sequence[Known]) -> Finding:
     """Whether the WAL there is whole, still arrives, and how far behind the server it is."""
     name = f"wal.{repository}"
     start = f"Start the streamer: pra wal stream {aim.name}"
-    found = wal_check.check_repository(aim.context, repository, entries)
+    found = wal_check.check_repository(aim.context, repository, _needs(known))
     if not found:
         return aim.bad(Level.CRITICAL, name, f"no WAL of {aim.name} is in {repository}", start)
     (newest,) = wal_check.newest_per_repository(found)
@@ -230,11 +200,27 @@ def _wal(aim: Aim, repository: str, entries: Sequence[BackupEntry]) -> Finding:
     return aim.ok(name, fact, value, "s")
 
 
+def _needs(known: Sequence[Known]) -> Needs:
+    """One whose manifest cannot be read may need anything."""
+    lost = [WalBackup(each.backup_id, each.taken_at, readable=False) for each in known if each.error]
+    backups = [*(each.wal for each in known if each.wal is not None), *lost]
+    return Needs(backups, {each.wal.system_id: each.segment_bytes for each in known if each.wal is not None})
+
+
 def _bytes_behind(aim: Aim, newest: RepositoryWal) -> str:
-    """From the end of the server's WAL back to the end of what was read back there; empty: nobody knows."""
-    try:
+    """From the end of the server's WAL back to the end of what was read back there; empty: nobody knows.
+
+    The database has a line of its own; one that does not answer hides nothing of a repository.
+    """
+    if not newest.reached or aim.database.silent:
+        return ""
+
+    def position() -> int:
         with aim.connect() as connection, postgres_errors("read WAL position"):
-            here = one_value(connection, _POSITION)
-    except PraError:
-        return ""  # the database has a line of its own
-    return f" and {size(max(0, int(here or 0) - newest.reached))}" if newest.reached else ""
+            return int(one_value(connection, _POSITION) or 0)
+
+    try:
+        here = within(aim.status.limit.total_seconds() / 3, position)
+    except (PraError, TimedOut):
+        return ""
+    return f" and {size(max(0, here - newest.reached))}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import psycopg
@@ -60,7 +62,7 @@ def _unprotected(aim: Aim, connection: Connection) -> list[Finding]:
     ours = [t for t in aim.context.settings.targets.values() if _place(t) == _place(aim.context.target)]
     if any(target.engine == "physical" for target in ours):
         return [aim.ok("unprotected", "a base backup holds every database of the server", 0, "count")]
-    known = {_words(target).get("dbname", "") for target in ours} | set(aim.status.unprotected)
+    known = {_words(target.dsn).get("dbname", "") for target in ours} | set(aim.status.unprotected)
     names = [str(name) for (name,) in connection.execute(_DATABASES).fetchall() if name not in known]
     if not names:
         return [aim.ok("unprotected", "every database of the server is protected", 0, "count")]
@@ -72,13 +74,15 @@ def _unprotected(aim: Aim, connection: Connection) -> list[Finding]:
     return [aim.bad(Level.WARNING, "unprotected", fact, hint, len(names), "count")]
 
 
-def _words(target: Target) -> dict[str, str]:
-    words = psycopg.conninfo.conninfo_to_dict(target.dsn)
+@lru_cache(maxsize=4096)
+def _words(dsn: str) -> Mapping[str, str]:
+    """Every target is held against every other: each is taken apart once."""
+    words = psycopg.conninfo.conninfo_to_dict(dsn)
     return {key: str(value) for key, value in words.items()}
 
 
 def _place(target: Target) -> tuple[str, str]:
-    words = _words(target)
+    words = _words(target.dsn)
     host = words.get("hostaddr") or words.get("host") or "localhost"
     return ("127.0.0.1" if host == "localhost" else host, words.get("port", "5432"))
 

@@ -1,0 +1,220 @@
+"""What a status pass remembers of manifests and evidence: it saves reading, and makes nothing green."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pra.errors import IntegrityError, StorageError
+from pra.keys import Signer
+from pra.layout import evidence_key, manifest_key
+from pra.proc import Scope
+from pra.procedures.context import Context
+from pra.storage.local import LocalStorage
+from pra.watch.status import record
+from pra.watch.status.known import Known, known_backups
+from pra.watch.status.record import head_here, said
+from tests.fix_metrics import Past, make_past
+from tests.fix_store import FaultyStorage
+
+HOUR = timedelta(hours=1)
+BACKUPS = 5
+
+
+class Desk:
+    """One repository with some backups and records, looked at again and again with a memory and a clock."""
+
+    def __init__(self, past: Past, scope: Scope) -> None:
+        self.past, self.scope, self.now = past, scope, past.now
+        self.storage = FaultyStorage(LocalStorage("near", past.folder("near")))
+        self.ids = [past.backup("near", past.now - HOUR * n) for n in reversed(range(1, BACKUPS + 1))]
+
+    def context(self) -> Context:
+        settings = self.past.settings
+        context = Context(settings, settings.target(None), self.scope, lambda: self.now)
+        context.repositories = {"near": self.storage}
+        return context
+
+    def look(self) -> tuple[list[Known], int]:
+        """What is known, and how many objects were read for it."""
+        self.storage.calls.clear()
+        known, _ = known_backups(self.context(), "near")
+        return known, self.reads()
+
+    def said(self) -> tuple[list[str], int]:
+        """Kinds and verdicts, newest first, and how many objects were read for it."""
+        self.storage.calls.clear()
+        found = said(self.context(), "near")
+        return [f"{each.kind} {each.verdict}".strip() for each in found], self.reads()
+
+    def reads(self) -> int:
+        return sum(method == "read" for method, _ in self.storage.calls)
+
+    def path(self, key: str) -> Path:
+        return self.past.folder("near") / key
+
+    def verification(self, verdict: str) -> None:
+        body = {"verdict": verdict, "backup_id": self.ids[-1], "repository": "near"}
+        self.past.record("verification", self.now, body)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Scope() as scope:
+        yield Desk(make_past(tmp_path / "past"), scope)
+
+
+# -- manifests -----------------------------------------------------------------------------------
+
+
+def test_only_the_newest_manifest_is_read_again(desk: Desk) -> None:
+    first, reads = desk.look()
+    assert reads == BACKUPS
+    again, reads = desk.look()
+    assert reads == 1
+    assert again == first
+    assert [each.backup_id for each in again] == sorted(desk.ids, reverse=True)
+    desk.ids.append(desk.past.backup("near", desk.now))
+    _, reads = desk.look()
+    assert reads == 1, "the new one, which is the newest now"
+
+
+def test_a_manifest_that_is_gone_does_not_count(desk: Desk) -> None:
+    desk.look()
+    desk.path(manifest_key("db", desk.ids[1])).unlink()
+    known, _ = desk.look()
+    assert [each.backup_id for each in known] == [i for i in reversed(desk.ids) if i != desk.ids[1]]
+
+
+@pytest.mark.parametrize("how", ["in place", "by another file"])
+@pytest.mark.parametrize("place", [0, -1], ids=["oldest", "newest"])
+def test_a_manifest_that_was_written_again_is_read_again(desk: Desk, how: str, place: int) -> None:
+    """As many bytes, and the time set back: nothing in the listing differs but the tag."""
+    desk.look()
+    path = desk.path(manifest_key("db", desk.ids[place]))
+    before, data = path.stat(), path.read_bytes()
+    target = path if how == "in place" else path.with_name("other")
+    target.write_bytes(data.replace(b'"bytes":4,', b'"bytes":5,'))
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    target.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    known, _ = desk.look()
+    wrong = [each for each in known if each.error is not None]
+    assert [each.backup_id for each in wrong] == [desk.ids[place]]
+    assert isinstance(wrong[0].error, IntegrityError)
+
+
+def test_every_manifest_is_read_again_within_a_day_and_not_all_at_once(desk: Desk) -> None:
+    desk.look()
+    reads = []
+    for _ in range(24):
+        desk.now += HOUR
+        reads.append(desk.look()[1])
+    assert reads[:11] == [1] * 11, "the newest alone, for half a day"
+    assert sum(reads) >= 24 + BACKUPS - 1
+    assert max(reads) < BACKUPS
+    desk.now -= 48 * HOUR
+    assert desk.look()[1] == BACKUPS, "of a clock that ran ahead nothing is believed"
+
+
+def test_other_trusted_keys_forget_everything(desk: Desk) -> None:
+    desk.look()
+    settings = desk.past.settings
+    stranger = Signer("ed25519", bytes(32)).trusted.text()
+    signing = settings.signing.model_copy(update={"trusted": [stranger]})
+    desk.past.settings = settings.model_copy(update={"signing": signing})
+    assert desk.look()[1] == BACKUPS
+
+
+def test_a_newest_manifest_that_cannot_be_read_is_its_repository_s_trouble(desk: Desk) -> None:
+    desk.look()
+    desk.storage.fail_at = 2  # the first call lists
+    with pytest.raises(StorageError, match="injected fault"):
+        desk.look()
+    desk.storage.fail_at = 0
+    assert [each.error for each in desk.look()[0]] == [None] * BACKUPS
+
+
+# -- evidence ------------------------------------------------------------------------------------
+
+
+def test_only_new_records_are_read_and_the_end_of_the_listing_is_enough(desk: Desk) -> None:
+    desk.verification("PASS")
+    desk.past.record("expiry", desk.now, {"removed": []})
+    assert desk.said() == (["verification PASS"], 2)
+    assert desk.said() == (["verification PASS"], 0)
+    desk.verification("FAIL")
+    assert desk.said() == (["verification FAIL", "verification PASS"], 1)
+    assert head_here(desk.past.settings.state_dir, "db", "near") == (3, desk.past.head)
+
+
+def test_a_long_chain_is_read_on_where_it_was_left(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is said before it was read to its end: the latest verdict may be anywhere."""
+    monkeypatch.setattr(record, "_CHUNK", 4)
+    for number in range(10):
+        desk.verification("FAIL" if number == 0 else "PASS")
+    desk.storage.fail_at, desk.storage.persistent = 6, True  # one listing and four records
+    with pytest.raises(StorageError, match="injected fault"):
+        desk.said()
+    desk.storage.fail_at = 0
+    said_now, reads = desk.said()
+    assert said_now == ["verification PASS"] * 9 + ["verification FAIL"]
+    assert reads == 6, "four were remembered"
+
+
+def test_a_record_that_cannot_be_read_is_unknown_until_it_can(desk: Desk) -> None:
+    desk.verification("PASS")
+    assert desk.said()[0] == ["verification PASS"]
+    desk.verification("FAIL")
+    desk.storage.fail_at = 2
+    with pytest.raises(StorageError, match="injected fault"):
+        desk.said()
+    with pytest.raises(StorageError, match="injected fault"):
+        desk.said()
+    desk.storage.fail_at = 0
+    assert desk.said()[0] == ["verification FAIL", "verification PASS"]
+
+
+def test_a_record_that_comes_late_is_noticed(desk: Desk) -> None:
+    """A repository that missed one gets it with a later one; the number between was not there at first."""
+    desk.verification("PASS")
+    desk.verification("FAIL")
+    desk.verification("PASS")
+    second, third = (desk.path(evidence_key("db", number)) for number in (2, 3))
+    for path in (second, third):
+        path.rename(path.with_suffix(".away"))
+    assert desk.said()[0] == ["verification PASS"]
+    third.with_suffix(".away").rename(third)
+    assert desk.said()[0] == ["verification PASS"] * 2
+    second.with_suffix(".away").rename(second)
+    assert desk.said()[0] == ["verification PASS", "verification FAIL", "verification PASS"]
+
+
+def test_what_is_gone_does_not_count_any_more_after_a_day(desk: Desk) -> None:
+    desk.verification("PASS")
+    desk.said()
+    desk.path(evidence_key("db", 1)).unlink()
+    desk.now += 25 * HOUR
+    assert desk.said()[0] == []
+
+
+def test_what_nobody_trusts_is_not_said(desk: Desk) -> None:
+    desk.verification("PASS")
+    body = {"verdict": "PASS", "backup_id": desk.ids[0], "repository": "near"}
+    desk.past.record("verification", desk.now, body, signer=Signer("ed25519", bytes(32)))
+    assert desk.said()[0] == ["verification PASS"]
+
+
+def test_a_memory_that_is_damaged_is_made_anew(desk: Desk) -> None:
+    desk.verification("PASS")
+    desk.said()
+    desk.look()
+    status = desk.past.settings.state_dir / "status"
+    for path in status.iterdir():
+        path.write_bytes(b"\0half")
+    assert desk.said() == (["verification PASS"], 1)
+    assert desk.look()[1] == BACKUPS
