@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from pra.drill.record import INTERRUPTED
 from pra.errors import PraError
 from pra.evidence_record import EvidenceRecord
 from pra.loadtest.forecast import Point
@@ -83,9 +84,9 @@ def point_of(test: LoadTestRecord) -> Point | None:
 
 
 def load_tests(records: Iterable[EvidenceRecord]) -> tuple[tuple[int, LoadTestRecord], ...]:
-    """Earlier load tests with their numbers, newest first."""
+    """Earlier load tests with their numbers, newest first. One that was interrupted has measured nothing."""
     read = ((record.sequence, _read(record)) for record in records if record.kind == LOAD_TEST)
-    return tuple((sequence, test) for sequence, test in read if test is not None)
+    return tuple((number, test) for number, test in read if test is not None and test.verdict != INTERRUPTED)
 
 
 def reference(

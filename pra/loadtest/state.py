@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pra.drill.record import Step
 from pra.loadtest.hardware import Hardware, this_machine
+from pra.loadtest.interrupted import note
 from pra.loadtest.measures import ApiLoad, Load, Round
 from pra.loadtest.pgbench import Mixture
 from pra.loadtest.record import Beside, Slow
@@ -88,6 +89,12 @@ class LoadTest:
     steps: list[Step] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    recorded: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """It is prepared: what comes now asks something of somebody."""
+        return bool(self.steps) and self.choice is not None
 
     @property
     def server(self) -> Server:
@@ -98,8 +105,11 @@ class LoadTest:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Time a phase; from the first that measures on, note on disk that it begins."""
         started_at, start = self.context.clock(), time.monotonic()
         self.context.report(name, 0, 0)
+        if self.has_begun:
+            note(self, name)
         try:
             yield
         finally:

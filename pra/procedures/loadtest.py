@@ -2,13 +2,12 @@
 
 Backups and restores are timed in rounds. The last restore stays up; load is put on it, and the same load on a
 copy of the original, so that a database that came back slow is seen. Whatever happens, all that was started
-and written is gone at the end; if this process is killed, its processes end with it (`pra.deadman`) and the
-next start removes its folder.
+and written is gone at the end; if this process is killed, its processes end with it (`pra.deadman`), and the
+next start removes its folder and writes into the evidence that the load test was interrupted.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from pra import ephemeral
 from pra.errors import PraError, UsageError
 from pra.evidence_body import common
 from pra.evidence_record import EvidenceRecord
-from pra.loadtest import history, judge, rounds, under_load
+from pra.loadtest import history, interrupted, judge, rounds, under_load
 from pra.loadtest.forecast import forecast
 from pra.loadtest.measures import durable_ratio, seconds_of
 from pra.loadtest.original import copy_of_original
@@ -33,13 +32,13 @@ from pra.procedures.capacity import check_free
 from pra.procedures.context import Context
 from pra.procedures.preflight import SCHEDULE
 from pra.procedures.session import finding
+from pra.settings import Settings
 from pra.timing import Objective
 
 PHASES = ("prepare", "backup", "restore", "original", "load", "api", "integrity", "report")
 PREFIX = "load-"
 MOST_ROUNDS, MOST_CLIENTS, MOST_SECONDS = 20, 64, 3600
 _REQUIRED = (judge.RTO, judge.LOAD, judge.INDEXES, judge.STATISTICS, judge.INTEGRITY)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,28 @@ def open_load_test(context: Context, order: Order) -> Iterator[LoadTest]:
             )
     _ = context.signer  # what cannot be recorded proves nothing: better said now
     root = sandbox_root(context.settings.sandbox.dir, context.state_dir)
-    clean_up(root)
+    clean_up(context.settings, root)
     with ExitStack() as stack:
         home = stack.enter_context(ephemeral.ephemeral(root, PREFIX))
         home.chmod(0o711)  # the servers' account has to get to its folders
         account = sandbox_account(context.settings.sandbox.account)
         this = LoadTest(context, order, stack, home, account, context.clock())
         this.facts |= common(context.settings, context.target, operator=order.operator or context.operator)
-        yield this
+        try:
+            yield this
+        except BaseException:
+            # A signal, a cancellation, a mistake of ours: an auditor sees that it was begun.
+            if this.has_begun and not this.recorded:
+                interrupted.remember(home, context.settings)
+            raise
 
 
-def clean_up(root: Path) -> list[Path]:
-    """Remove what load tests that were killed left behind. Their processes ended with them."""
-    found = ephemeral.sweep(root, PREFIX)
-    for folder in found:
-        _log.warning("%s was left by a load test that was killed", folder.name)
-    return found
+def clean_up(settings: Settings, root: Path) -> list[Path]:
+    """Remove what load tests that were killed left behind, and write into the evidence that they were.
+
+    Their processes ended with them: see `pra.deadman`.
+    """
+    return ephemeral.sweep(root, PREFIX, lambda folder: interrupted.remember(folder, settings))
 
 
 # -- the phases -----------------------------------------------------------------------------------------
@@ -240,6 +245,7 @@ def conclude(this: LoadTest) -> LoadTestReport:
         record = replace(record, forecast=forecast(seen, this.context.target.rto.total_seconds()))
     record = replace(record, steps=tuple(this.steps), ended_at=this.context.clock())
     stored = this.context.evidence.append(LOAD_TEST, record.as_json())
+    this.recorded = True
     earlier = tuple(test for _, test in history.load_tests(past))[: history.EARLIER]
     return LoadTestReport(record, stored, earlier)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pra.drill.record import INTERRUPTED
 from pra.evidence_record import EvidenceRecord
-from pra.loadtest.record import LOAD_TEST
+from pra.loadtest.record import LOAD_TEST, load_test_of
 from pra.model import Status, Verdict
 from pra.postgres.sandbox import sandbox_root
 from pra.procedures import loadtest
@@ -194,7 +195,13 @@ def test_stopped_in_the_middle_it_leaves_nothing(load_world: World, how: signal.
         while users(root):
             assert time.monotonic() < deadline, users(root)
             time.sleep(0.1)
-        assert loadtest.clean_up(root), "its folder was there"
+        assert loadtest.clean_up(world.settings, root), "its folder was there"
+    head = evidence(world)
+    found = load_test_of(head.body)
+    assert (head.kind, found.verdict) == (LOAD_TEST, INTERRUPTED)
+    assert "in its phase load;" in found.deviations[0]
+    assert [step.name for step in found.steps] == ["prepare", "backup", "restore", "original"]
+    if how is signal.SIGKILL:
         load_test(world, backup=False, seconds=1)  # sweeps what its restores have left
     assert left_behind(world) == []
     assert keys_of(world) == keys
