@@ -122,12 +122,15 @@ class Settings(Frozen):
         return [self.repositories[name] for name in target.repositories]
 
 
-def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None, env: Mapping[str, str] | None = None, *, strangers: bool = False
+) -> Settings:
     """Read everything the operator set, and make the state directory (0700).
 
     Args:
         path: The file; default ``PRA_CONFIG``, else ``pra.toml`` in the working directory where there is one.
         env: The variables; default the process's own.
+        strangers: Variables about targets and repositories that are not configured (yet) are passed over.
 
     Raises:
         SettingsError: Anything unknown, malformed, unsafe or missing.
@@ -142,7 +145,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
             fail(f"{section} is not a table", f"Write [{section}.NAME] and its keys below.")
     configured = {section: set(raw[section]) for section in ("targets", "repositories")}
     overlay(raw, {**read_dotenv(file.parent / ".env"), **env}, Settings)
-    _name_entries(raw, configured)
+    _name_entries(raw, configured, strangers=strangers)
     _resolve_paths(raw, file.parent, env)
     _find_prefect(raw, env)
     try:
@@ -176,9 +179,9 @@ def rpo_warning(target: Target, interval: timedelta, publish: timedelta = timede
     )
 
 
-def _name_entries(raw: dict[str, Any], configured: Mapping[str, set[str]]) -> None:
+def _name_entries(raw: dict[str, Any], configured: Mapping[str, set[str]], *, strangers: bool) -> None:
     for section, required in (("targets", "dsn"), ("repositories", "url")):
-        for name, entry in raw[section].items():
+        for name, entry in list(raw[section].items()):
             path = (section, name)
             if not NAME.fullmatch(name):
                 fail(f"{dotted(path)} is not a usable name", "Names are 1 to 40 of a-z, 0-9 and hyphen.")
@@ -189,7 +192,9 @@ def _name_entries(raw: dict[str, Any], configured: Mapping[str, set[str]]) -> No
                     f"unknown key {dotted((*path, 'name'))}",
                     f"The name stands in the header: [{dotted(path)}].",
                 )
-            if name not in configured[section] and required not in entry:
+            if name not in configured[section] and required not in entry and strangers:
+                del raw[section][name]
+            elif name not in configured[section] and required not in entry:
                 known = sorted(configured[section])
                 fail(
                     f"a PRA_{section.upper()}__ variable names {name!r}, which is not configured",

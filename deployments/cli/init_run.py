@@ -27,7 +27,8 @@ def run(given: Given, config: Path, *, json: bool) -> int:
         UsageError: Something is missing, wrong, or there already; whatever exists by then is said.
         PraError: A backup or its proof could not be made.
     """
-    before = load_settings(config) if config.exists() else None
+    # The password of a target that is to be added may be in the environment already.
+    before = load_settings(config, strangers=True) if config.exists() else None
     state_dir = before.state_dir if before else state_folder()
     progress = progresses.load(state_dir, config)
     resumed = progress.unfinished and before is not None and not _is_another(given, progress)
