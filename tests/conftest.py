@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fix_mutations",
     "tests.fix_physical_mutations",
     "tests.fix_operator",
+    "tests.fix_setup",
     "tests.fix_record",
     "tests.fix_akig",
     "tests.fix_store",
@@ -24,6 +25,7 @@ pytest_plugins = [
     "tests.fix_drill",
     "tests.fix_loadtest",
     "tests.fix_browser",
+    "tests.fix_up",
     "tests.fix_status",
     "tests.fix_status_fleet",
 ]
