@@ -144,6 +144,11 @@ def test_a_lost_server_comes_back_and_is_protected_again(desk: Desk) -> None:
     desk.type(desk.block("database-down", having="--into"))
     place = Path(desk.replaced["/srv/postgresql/akig-restored"])
     start = desk.block("into-service", having="pg_ctl")
+    # A fresh configuration, as the page says: the old server's port, addresses and rules go into it first.
+    old = desk.server
+    with (place / "postgresql.conf").open("a") as file:
+        file.write(f"port = {old.port}\nunix_socket_directories = '{old.directory}'\n")
+    (place / "pg_hba.conf").write_text("local all all trust\n")
     try:
         desk.type(start)
         assert desk.ask("SELECT pg_is_in_recovery()") is False

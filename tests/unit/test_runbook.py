@@ -140,7 +140,7 @@ def test_every_command_can_be_typed(settings: Settings, tmp_path: Path) -> None:
     wrong: list[str] = []
     for argv in typed:
         try:
-            documents.parsed(argv)
+            documents.parse(argv)
         except TyperException as error:
             wrong.append(f"pra {' '.join(argv)}: {error.format_message()}")
     assert wrong == []
