@@ -193,7 +193,7 @@ def caught_up(world: World) -> None:
         held = [
             {
                 path.name
-                for path in (world.folder(name) / "wal").rglob("*.age")
+                for path in (world.folder(name) / "wal").rglob("[0-9A-F]*.age")  # no leftover of a kill
                 if path.parent.name != "partial"
             }
             for name in ("near", "far")
