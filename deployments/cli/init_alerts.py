@@ -128,7 +128,7 @@ def rules(this: Setup) -> None:
         return
     text = suite_text(found.suite, _)
     _check(text)
-    _show(this, found, text)
+    _show(this, found)
     if this.ask.sure(_("Write them? They can be changed at any time"), default=True):
         this.suite = text
         this.answer(suites=(suite_name(this),))
@@ -147,10 +147,12 @@ def _check(text: str) -> None:
         load_suite(path)
 
 
-def _show(this: Setup, found: Proposed, text: str) -> None:
+def _show(this: Setup, found: Proposed) -> None:
     _ = this._
+    assert found.suite is not None  # the caller has looked
     this.out.text(_("These hold in the database today; every backup will be asked whether they still do:"))
-    this.out.text(escape("\n".join(f"  {line}" for line in text.splitlines() if not line.startswith("#"))))
+    for table in found.suite.tables:
+        this.out.text(f"  [bold]{escape(table.table)}[/]: {escape('; '.join(r.says for r in table.rules))}")
     if found.critical:
         sentence = _("Tables without which there is no business, it seems: {tables}")
         this.out.text(escape(sentence.format(tables=", ".join(found.critical))))
