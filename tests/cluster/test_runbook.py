@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +18,10 @@ import pytest
 
 from pra.runbook import render
 from pra.settings import load_settings
-from tests.fix_cluster import Cluster
+from pra.timing import from_iso, utc_now
+from tests.fix_cluster import Cluster, embedded_bindir
 from tests.fix_operator import Operator
+from tests.fix_physical import SETTINGS, SUMMARIES
 
 pytestmark = (
     pytest.mark.all
@@ -88,12 +92,25 @@ class Desk:
 @pytest.fixture
 def desk(operator: Operator, pg18: Cluster) -> Iterator[Desk]:
     """A server with AKIG's payments, protected by dumps, and one backup of it."""
-    server = Cluster(pg18.bindir)
+    with at_desk(operator, Cluster(pg18.bindir), 'critical_tables = ["payments"]') as desk:
+        yield desk
+
+
+@pytest.fixture
+def physical_desk(operator: Operator) -> Iterator[Desk]:
+    """The same with the physical engine."""
+    extra = 'engine = "physical"\ncritical_tables = ["payments"]\nphysical = { checkpoint = "fast" }'
+    with at_desk(operator, Cluster(embedded_bindir(), settings=SETTINGS + SUMMARIES), extra) as desk:
+        yield desk
+
+
+@contextmanager
+def at_desk(operator: Operator, server: Cluster, extra: str) -> Iterator[Desk]:
     try:
         server.start()
         server.createdb("akig")
         server.execute("akig", *filter(None, map(str.strip, TABLE.split(";"))))
-        operator.protect(server, "akig", extra='critical_tables = ["payments"]')
+        operator.protect(server, "akig", extra=extra)
         bin_folder = operator.home / "bin"
         bin_folder.mkdir()
         identity = server._identity()
@@ -192,3 +209,89 @@ def test_a_lost_signing_key_leaves_old_backups_valid(desk: Desk) -> None:
     (home / "pra.toml").write_text(f'{toml}\n[signing]\ntrusted = ["{old}"]\n')
     assert desk.operator.pra("verify", "--json").document["verdict"] == "PASS"
     desk.type("pra backup akig")
+
+
+# -- base backups and WAL --------------------------------------------------------------------------
+
+
+@contextmanager
+def streaming(desk: Desk) -> Iterator[None]:
+    """The streamer, as a service runs it."""
+    process = desk.operator.start("wal", "stream", "akig")
+    try:
+        yield
+        assert process.poll() is None, "the streamer ended by itself"
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=30)
+        process.kill()
+
+
+def wait_until_safe(desk: Desk) -> None:
+    """Everything committed by now is in every repository."""
+    now = utc_now()
+    desk.ask("SELECT pg_switch_wal()")
+    deadline = time.monotonic() + 60
+    while True:
+        checked = desk.operator.pra("wal", "check", "akig", "--json", code=None).document
+        until = [item["streamed_until"] for item in checked.get("items", [])]
+        if until and all(each is not None and from_iso(each) > now for each in until):
+            return
+        assert time.monotonic() < deadline, checked
+        time.sleep(0.3)
+
+
+def test_the_server_of_just_before_takes_the_place_of_the_damaged_one(physical_desk: Desk) -> None:
+    desk = physical_desk
+    place = Path(desk.replaced["/srv/postgresql/akig-restored"])
+    with streaming(desk):
+        desk.server.execute("akig", "INSERT INTO payments (id, amount) VALUES (2000, 20000)")
+        desk.server.execute("akig", "DELETE FROM payments WHERE id <= 100")
+        desk.server.execute("akig", "INSERT INTO payments (id, amount) VALUES (3000, 30000)")
+        wait_until_safe(desk)
+    found = desk.type(desk.block("locate").splitlines()[0].replace("> 1000", ">= 1000"))
+    desk.server.stop()
+    position = re.search(r"--to (lsn:\S+) --exclusive", found)
+    assert position
+    desk.type(desk.block("data-loss", having="--exclusive").replace("lsn:0/16B3748", position[1]))
+    try:
+        desk.type(desk.block("into-service", having="pg_ctl"))
+        assert desk.ask("SELECT pg_is_in_recovery()") is False
+        assert desk.ask("SELECT count(*) FROM payments") == 1001
+        assert desk.ask("SELECT max(id) FROM payments") == 2000
+        stream, *protect = desk.block("into-service", having="pra wal stream").splitlines()
+        assert stream.startswith("pra wal stream akig")
+        with streaming(desk):
+            desk.type("\n".join(protect))
+            wait_until_safe(desk)
+        assert "critical" in desk.operator.pra("wal", "check", "--json", code=None).document
+    finally:
+        desk.type(f"sudo -u postgres pg_ctl -D {place} -m fast -w stop || true")
+
+
+def test_after_a_lost_slot_a_full_backup_closes_the_gap(physical_desk: Desk) -> None:
+    desk = physical_desk
+    slot = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pra_akig'"
+    with streaming(desk):
+        wait_until_safe(desk)
+    desk.server.execute(
+        "postgres", "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'", "SELECT pg_reload_conf()"
+    )
+    for _ in range(12):
+        desk.server.execute(
+            "akig", "UPDATE payments SET amount = amount", "SELECT pg_switch_wal()", "CHECKPOINT"
+        )
+    assert desk.ask(slot) == "lost"
+    shown = desk.type(desk.block("wal-gap", having="wal_status").replace("pra wal check akig\n", ""))
+    assert "lost" in shown
+    drop, stream, full, windows = desk.block("wal-gap", having="pg_drop_replication_slot").splitlines()
+    desk.type(drop)
+    assert stream.startswith("pra wal stream akig")
+    with streaming(desk):
+        desk.type(full)
+        wait_until_safe(desk)
+        assert desk.ask(slot) == "reserved"
+    desk.operator.pra("verify", "akig")
+    found = desk.operator.pra(*windows.split("#")[0].split()[1:], "--json").document["items"]
+    assert [item["end"] for item in found if item["repository"] == "local"] == ["gap", "wal"]
