@@ -177,8 +177,8 @@ def _tree() -> Any:
     return typer.main.get_command(app)
 
 
-def parsed(argv: list[str]) -> typer.Context:
-    """The context that the command line makes of these words, without running anything.
+def parse(argv: list[str]) -> None:
+    """Let the command line read these words, without running anything.
 
     Raises:
         typer.exceptions.TyperException: There is no such command, option or value.
@@ -188,7 +188,7 @@ def parsed(argv: list[str]) -> typer.Context:
     while True:
         context = command.make_context(name, list(argv), parent=parent)
         if not hasattr(command, "commands"):
-            return context
+            return
         rest = [*context._protected_args, *context.args]
         name, command, argv = command.resolve_command(context, rest)
         parent = context
