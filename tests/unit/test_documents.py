@@ -23,7 +23,7 @@ from tests import documents
 from tests.documents import BESIDE, DECISIONS, DOCUMENTS, ENGLISH, FRENCH, ROOT, Block
 
 SHELL = ("", "sh")
-LANGUAGES = {*SHELL, "text", "toml", "sql", "json", "yaml", "ini", "markdown"}
+LANGUAGES = {*SHELL, "text", "toml", "sql", "json", "yaml", "ini", "markdown", "dockerfile"}
 # What a machine has, or what the text says must be there.
 PROGRAMS = frozenset(
     re.findall(
@@ -74,7 +74,7 @@ def wrong_with(words: list[str]) -> str:
         return wrong_with_pra(arguments)
     if program == "make":
         return wrong_with_make(arguments)
-    if program.startswith(".venv/bin/"):
+    if program == "prefect" or program.startswith(".venv/bin/"):
         there = Path(sys.executable).with_name(program.removeprefix(".venv/bin/")).exists()
         return "" if there else f"{program} is not installed"
     if program.startswith("./") or program.endswith(".sh"):
@@ -112,7 +112,7 @@ def test_prefect_knows_every_command_of_its_own() -> None:
         " ".join(words[1:])
         for block in documents.blocks(*SHELL)
         for words in documents.commands(block.text)
-        if words[0] == ".venv/bin/prefect"
+        if words[0].removeprefix(".venv/bin/") == "prefect"
     }
     assert told
     for words in told:
@@ -195,6 +195,16 @@ def test_every_command_in_a_sentence_exists(file: Path) -> None:
             f"{span}: {each}" for each in re.findall(r"(?<![\w-])--[a-z-]+", span) if each not in options
         ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_door_that_is_named_opens(file: Path) -> None:
+    """``quickstart.sh daily``, and each of several actions behind it."""
+    for span in documents.spans(file):
+        if match := re.fullmatch(r"(?:\./)?(\w+\.sh)(?: ([a-z|-]+))?", span):
+            script = (ROOT / match[1]).read_text()
+            for action in (match[2] or "").split("|"):
+                assert not action or re.search(rf"^{action}\)$", script, flags=re.M), span
 
 
 def test_every_variable_that_is_named_exists() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -280,6 +282,33 @@ def test_the_table_of_schedules_is_that_of_prefect_yaml() -> None:
 def test_every_flow_has_its_picture_in_the_architecture() -> None:
     shown = {row[0].strip("`") for row in documents.rows(DOCS / "ARCHITECTURE.md", "The flows as pictures")}
     assert shown == {path.stem for path in (DOCS / "pictures").glob("*.svg")}
+
+
+# -- DEPLOYMENT ----------------------------------------------------------------------------------
+
+
+def test_types_of_pools_and_their_variables_are_prefects_own() -> None:
+    """Read from what its server offers, without importing it."""
+    found = importlib.util.find_spec("prefect")
+    assert found is not None
+    assert found.origin is not None
+    file = next(Path(found.origin).parent.rglob("aggregate-worker-metadata.json"))
+    offered = {
+        kind: set(about["default_base_job_configuration"]["variables"]["properties"])
+        for package in json.loads(file.read_text()).values()
+        for kind, about in package.items()
+    }
+    table = documents.rows(DOCS / "DEPLOYMENT.md", "Other work pools")
+    assert [row[0] for row in table] == ["`docker`", "`kubernetes`", "`ecs`"]
+    for kind, variables, beside in table:
+        named = set(re.findall(r"`(\w+)`", f"{variables} {beside}"))
+        assert named <= offered[kind.strip("`")]
+
+
+def test_the_image_is_the_one_that_compose_builds() -> None:
+    compose = yaml.safe_load((ROOT / "deployments/compose/compose.yaml").read_text())
+    for block in documents.blocks("dockerfile"):
+        assert block.text.startswith(f"FROM {compose['x-pra']['image']}\n")
 
 
 # -- INDEX ---------------------------------------------------------------------------------------
