@@ -17,6 +17,7 @@ from pra.runbook.wording import code, plain, view_of
 from pra.settings import Settings
 
 _FOLDER = Path(__file__).parent / "templates"
+_MARKUP = re.compile(r"(<pre>.*?</pre>|<code>.*?</code>|<[^>]+>)", re.DOTALL)
 _GAPS = re.compile(r"\n{3,}")
 
 
@@ -47,8 +48,17 @@ def page(markdown: str, language: str) -> str:
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
     title = markdown.partition("\n")[0].lstrip("# ")
     body = body.replace("<li>[ ] ", '<li class="box">')
+    if language == "fr":
+        body = _unbroken(body)
     style = Markup((_FOLDER / "runbook.css").read_text())
     return _page().render(language=language, title=title, style=style, body=Markup(body))
+
+
+def _unbroken(html: str) -> str:
+    """French signs stay with their word at a line's end; what is typed keeps its blanks."""
+    parts = _MARKUP.split(html)
+    parts[::2] = [re.sub(r" (?=[;:!?»])|(?<=«) ", "\N{NO-BREAK SPACE}", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _ready(value: Any) -> Markup:

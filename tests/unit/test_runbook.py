@@ -310,6 +310,10 @@ def test_the_page_needs_nothing_else(settings: Settings) -> None:
     found = Tags()
     found.feed(html)
     assert '<html lang="fr">' in html
+    assert not re.findall(
+        r"\w [;:!?](?=\s)", re.sub(r"<pre>.*?</pre>|<title>.*?</title>", "", html, flags=re.S)
+    )
+    assert '<pre><code class="language-sh">pra ack --list                  # ce qui est ouvert\n' in html
     assert "<title>Runbook : la reprise de PostgreSQL" in html
     assert {"table", "pre", "h3"} <= found.seen
     assert not found.seen & {"link", "script", "img"}
