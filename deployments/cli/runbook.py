@@ -18,6 +18,10 @@ OutputOption = Annotated[
 LanguageOption = Annotated[
     Literal["en", "fr"] | None, typer.Option("--language", help="Instead of the settings' own.")
 ]
+SectionOption = Annotated[
+    str | None,
+    typer.Option("--section", metavar="NAME", help="That section alone, by the name that an alert gives."),
+]
 HtmlOption = Annotated[
     bool, typer.Option("--html", help="As one HTML page that needs nothing else, instead of Markdown.")
 ]
@@ -34,6 +38,7 @@ def command(
     context: typer.Context,
     output: OutputOption = None,
     language: LanguageOption = None,
+    section: SectionOption = None,
     html: HtmlOption = False,
     offline: OfflineOption = False,
     no_facts: NoFactsOption = False,
@@ -49,13 +54,14 @@ def command(
             "--offline and --no-facts were given", op="write runbook", hint="Give one of the two."
         )
     written = language or session.settings.language
-    text, problems = _made(session, written, offline=offline, facts=not no_facts, html=html)
+    text, problems = _made(session, written, section, offline=offline, facts=not no_facts, html=html)
     if output is not None:
         from pra.report.output import write_report
 
         write_report(output, text)
     document = {
         "language": written,
+        "section": section,
         "form": "html" if html else "markdown",
         "file": str(output) if output else None,
         "text": text,
@@ -69,7 +75,7 @@ def command(
 
 
 def _made(
-    session: Session, language: str, *, offline: bool, facts: bool, html: bool
+    session: Session, language: str, section: str | None, *, offline: bool, facts: bool, html: bool
 ) -> tuple[str, list[str]]:
     """The page, and what could not be found out for it."""
     from pra import runbook  # Jinja2 is needed for this alone
@@ -78,4 +84,6 @@ def _made(
     if facts:
         found = runbook.gather(session.settings, config=session.config, offline=offline)
     text = runbook.render(session.settings, found, language)
+    if section is not None:
+        text = runbook.section(text, section)
     return runbook.page(text, language) if html else text, found.problems if found else []

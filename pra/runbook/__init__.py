@@ -2,6 +2,6 @@
 
 from pra.runbook.facts import Facts, TargetFacts
 from pra.runbook.gathering import gather
-from pra.runbook.rendering import page, render
+from pra.runbook.rendering import page, render, section
 
-__all__ = ["Facts", "TargetFacts", "gather", "page", "render"]
+__all__ = ["Facts", "TargetFacts", "gather", "page", "render", "section"]

@@ -10,14 +10,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from pra.errors import NotFoundError
 from pra.report.markdown import text
 from pra.report.words import Words
 from pra.runbook.facts import Facts
 from pra.runbook.wording import code, plain, view_of
 from pra.settings import Settings
+from pra.settings_source import nearest
 
 _FOLDER = Path(__file__).parent / "templates"
 _MARKUP = re.compile(r"(<pre>.*?</pre>|<code>.*?</code>|<[^>]+>)", re.DOTALL)
+_ANCHOR = re.compile(r'^<a id="([^"]+)"></a>$', re.MULTILINE)
 _GAPS = re.compile(r"\n{3,}")
 
 
@@ -38,6 +41,34 @@ def render(settings: Settings, facts: Facts | None, language: str) -> str:
     template = _template(f"runbook.{words.language}.md.j2")
     rendered = template.render(r=view_of(settings, facts, words), unknown=words.unknown)
     return _GAPS.sub("\n\n", rendered).rstrip() + "\n"
+
+
+def section(markdown: str, name: str) -> str:
+    """The part of a runbook that an alert names: from its heading to the next one of the same depth.
+
+    Raises:
+        NotFoundError: There is no such section; the hint names the nearest.
+    """
+    lines = markdown.splitlines()
+    fenced = False
+    begin, depth, found = 0, 0, []
+    for number, line in enumerate(lines):
+        fenced ^= line.lstrip().startswith("```")
+        heading = 0 if fenced else len(line) - len(line.lstrip("#"))
+        if depth and 0 < heading <= depth:
+            break
+        if heading and number >= 2 and lines[number - 2] == f'<a id="{name}"></a>':
+            begin, depth = number, heading
+        if begin:
+            found.append(line)
+    if not found:
+        names = _ANCHOR.findall(markdown)
+        raise NotFoundError(
+            f"no such section: {name[:40]!r}", op="choose section", hint=nearest((name,), names)
+        )
+    while found and (not found[-1] or found[-1].startswith("<a id=")):
+        found.pop()
+    return "\n".join(found) + "\n"
 
 
 def page(markdown: str, language: str) -> str:

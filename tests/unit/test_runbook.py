@@ -14,7 +14,8 @@ from typer.exceptions import TyperException
 
 from deployments.cli.app import run
 from pra.drill.scenarios import SCENARIOS
-from pra.runbook import page, render
+from pra.errors import NotFoundError
+from pra.runbook import page, render, section
 from pra.settings import Settings, load_settings
 from pra.watch.rules import SECTIONS
 from tests import documents
@@ -193,6 +194,29 @@ def test_no_word_of_the_template_is_left_over(settings: Settings, language: str)
     assert text.endswith("\n")
     fences = re.findall(r"^( *)```", text, flags=re.M)
     assert len(fences) % 2 == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_section_is_whole_and_alone(settings: Settings, language: str) -> None:
+    text = render(settings, None, language)
+    alone = {name: section(text, name) for name in anchors(text)}
+    for name, part in alone.items():
+        assert part in text
+        depth = len(part) - len(part.lstrip("#"))
+        unfenced = re.sub(r"^( *)```.*?^\1```$", "", part, flags=re.M | re.S)
+        assert len(re.findall(rf"^#{{1,{depth}}} ", unfenced, flags=re.M)) == 1, name
+        assert part.count("```") % 2 == 0, name
+        assert not part.rstrip().endswith("</a>")
+    assert "pra key rotate" in alone["key-lost"]
+    assert "pra key rotate" not in alone["clock-wrong"]
+    assert "manifest.json" in alone["clock-wrong"]
+    assert alone["status"] in alone["alerts"]
+
+
+def test_a_section_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        section(render(load(tmp_path, LOGICAL), None, "en"), "databse-down")
+    assert refused.value.hint == "Did you mean database-down?"
 
 
 def test_french_is_french_and_another_language_reads_english(tmp_path: Path) -> None:
