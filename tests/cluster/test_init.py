@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from checks.expectations import load_suite
+from pra.settings import load_settings
 from pra.setup.grants import role_sql
 from tests.fix_cluster import Cluster
+from tests.fix_operator import Operator
 from tests.fix_physical import MakePhysical
-from tests.fix_setup import PASSWORD, ROLE, Here, dsn_of, make_application, make_role
+from tests.fix_setup import PASSWORD, ROLE, Here, at_a_terminal, dsn_of, make_application, make_role
 from tests.fix_slack import Slack
+from tests.fix_stream import wait_until
 
 
-def options(home: Path, server: Cluster, database: str, *more: str) -> list[str]:
+def options(home: Path, server: Cluster, database: str, *more: str, role: str = ROLE) -> list[str]:
     return [
-        "init", "--yes", "--dsn", dsn_of(server, database), "--name", "app", "--bindir", str(server.bindir),
+        "init", "--yes", "--dsn", dsn_of(server, database, role), "--name", "app", "--bindir", str(server.bindir),
         "--repository", f"near={home}/near", "--sheet", str(home / "sheet.txt"), *more,
     ]  # fmt: skip
+
+
+DATABASE = "app_of_init"
+
+
+@contextmanager
+def plain_role(server: Cluster, printed: str, database: str = DATABASE, role: str = ROLE) -> Iterator[None]:
+    """The database and its role, until leaving."""
+    make_application(server, database)
+    make_role(server, database, printed)
+    try:
+        yield
+    finally:
+        server.execute(database, f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
+        server.dropdb(database)
 
 
 def keys_of(lines: list[dict[str, str]]) -> set[str]:
@@ -30,37 +49,57 @@ def keys_of(lines: list[dict[str, str]]) -> set[str]:
 # -- to a proof ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("major", [18, pytest.param(15, marks=pytest.mark.all)])
-def test_the_printed_sql_makes_a_plain_role_that_gets_to_pass_with_both_engines(
+MAJORS = pytest.mark.parametrize("major", [18, pytest.param(15, marks=pytest.mark.all)])
+
+
+@MAJORS
+def test_a_role_made_by_the_printed_sql_gets_to_pass_with_the_engine_that_the_server_allows(
     major: int, make_physical: MakePhysical, here: Here
 ) -> None:
     server = make_physical(major)
     make_application(server, "app")
-    make_role(server, "app", role_sql(ROLE, "app", "physical"))
+    make_role(server, "app", here.pra("init", "--sql", "--database", "app", "--engine", "physical").out)
     here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
-    far = f"far={here.home}/far"
-    done = here.pra(*options(here.home, server, "app", "--json", "--fast", "--repository", far)).document
+    done = here.pra(*options(here.home, server, "app", "--json", "--fast")).document
     assert (done["engine"], done["proof"]["verdict"]) == ("physical", "PASS"), done
     assert done["retention_measured"] is True
     assert {"files", "streamer", "schedule", "alerts"} <= keys_of(done["lacks"])
     assert "proof" in keys_of(done["protects"])
     rules = [check["name"] for check in done["proof"]["checks"] if check["name"].startswith("rules:app/")]
     assert sorted(rules) == ["rules:app/contracts", "rules:app/users"]
-
-    make_application(server, "books")
-    here.set(PRA_TARGETS__BOOKS__PASSWORD=PASSWORD)
-    more = ["--add-target", "--dsn", dsn_of(server, "books"), "--engine", "logical", "--repository", "near"]
-    done = here.pra("init", "--yes", "--json", *more, "--no-rules").document
-    assert (done["engine"], done["proof"]["verdict"]) == ("logical", "PASS"), done
-    assert {"rpo", "offsite"} <= keys_of(done["lacks"])
     plain = server.query("app", f"SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = '{ROLE}'")
     assert plain == [(False,)]
 
-    for name in ("APP", "BOOKS"):
-        here.monkeypatch.delenv(f"PRA_TARGETS__{name}__PASSWORD")
+    here.monkeypatch.delenv("PRA_TARGETS__APP__PASSWORD")
     found = here.pra("doctor", "--json", code=2).document
     assert found["level"] == "warning", "what .env has is enough; what is missing is a streamer, a channel"
     assert {item["name"] for item in found["items"] if item["level"] == "critical"} == set()
+
+
+@MAJORS
+def test_one_that_is_killed_goes_on_where_it_was_and_gets_to_pass_by_dumps(
+    major: int, request: pytest.FixtureRequest, operator: Operator
+) -> None:
+    server: Cluster = request.getfixturevalue(f"pg{major}")
+    database, role = "app_killed", "keeper"
+    printed = operator.pra("init", "--sql", "--database", database, "--role", role).out
+    with plain_role(server, printed, database, role):
+        operator.variables["PRA_TARGETS__APP__PASSWORD"] = PASSWORD
+        command = options(operator.home, server, database, "--no-rules", role=role)
+        first = operator.start(*command)
+        config = operator.home / "pra.toml"
+        wait_until(lambda: config.exists() or first.poll() is not None, what="pra.toml")
+        first.kill()
+        first.communicate()
+        assert config.exists()
+        before = config.read_bytes()
+        del operator.variables["PRA_TARGETS__APP__PASSWORD"]  # .env has it by now
+        done = operator.pra(*command, "--json")
+        assert "stands since an earlier try" in done.err
+        assert done.document["proof"]["verdict"] == "PASS"
+        assert not done.prefect
+        assert config.read_bytes() == before
+        assert operator.pra(*command, code=64).err.count("exists already") == 1, "it is finished now"
 
 
 # -- what it leaves ------------------------------------------------------------------------------
@@ -69,11 +108,8 @@ def test_the_printed_sql_makes_a_plain_role_that_gets_to_pass_with_both_engines(
 @pytest.fixture(scope="module")
 def app(pg18: Cluster) -> Iterator[str]:
     """A database that the plain role may back up by dumps, and not otherwise."""
-    name = make_application(pg18, "app_of_init")
-    make_role(pg18, name, role_sql(ROLE, name, "logical"))
-    yield name
-    pg18.execute(name, f'DROP OWNED BY "{ROLE}"', f'DROP ROLE "{ROLE}"')
-    pg18.dropdb(name)
+    with plain_role(pg18, role_sql(ROLE, DATABASE, "logical")):
+        yield DATABASE
 
 
 def test_settings_are_private_and_hold_no_secret_and_no_row(
@@ -106,6 +142,31 @@ def test_settings_are_private_and_hold_no_secret_and_no_row(
     } <= said
     assert ("users", "phone ne manque jamais") not in said
     assert "AGE-SECRET-KEY-1" in (home / "sheet.txt").read_text()
+
+
+def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here) -> None:
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"))
+    here.set(PRA_TARGETS__BOOKS__PASSWORD=PASSWORD)
+    more = [
+        "--dsn",
+        dsn_of(pg18, app),
+        "--name",
+        "books",
+        "--repository",
+        "near",
+        "--no-backup",
+        "--no-rules",
+    ]
+    again = ["init", "--yes", "--add-target", *more]
+    here.pra(*again)
+    for name in ("APP", "BOOKS"):
+        here.monkeypatch.delenv(f"PRA_TARGETS__{name}__PASSWORD")
+    settings = load_settings(here.home / "pra.toml")
+    assert set(settings.targets) == {"app", "books"}
+    assert all(target.password is not None for target in settings.targets.values())
+    assert "there is a target books already" in here.pra(*again, code=64).err
+    assert "to add a target to" in here.pra("--config", "none.toml", *again, code=64).err
 
 
 def test_settings_that_are_there_stay_as_they_are(app: str, pg18: Cluster, here: Here) -> None:
@@ -159,3 +220,81 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert not (here.home / "pra.toml").exists()
     assert not (here.home / ".env").exists()
     assert "hunter2" not in done.err + done.out
+
+
+# -- at a terminal -------------------------------------------------------------------------------
+
+
+CLERK, CLERKS = "clerk_of_init", "app_at_terminal"
+
+
+def test_a_person_is_led_through_and_may_stop_and_come_back(pg18: Cluster, tmp_path: Path) -> None:
+    """Stopped by Ctrl-C once the rights are mended; then in French, from the answers that were left."""
+    make_application(pg18, CLERKS)
+    pg18.execute(CLERKS, f"CREATE ROLE {CLERK} LOGIN PASSWORD 'right'")
+    try:
+        _stopped(pg18, tmp_path)
+        _finished(tmp_path)
+    finally:
+        pg18.execute(CLERKS, f"DROP OWNED BY {CLERK}", f"DROP ROLE {CLERK}")
+        pg18.dropdb(CLERKS)
+    settings = load_settings(tmp_path / "pra.toml", {"PRA_STATE_DIR": str(tmp_path / "state")})
+    target = settings.targets["app"]
+    assert (settings.language, target.engine, target.rpo.total_seconds()) == ("fr", "logical", 7200)
+    assert target.password is not None
+    assert target.password.get_secret_value() == "right"
+    assert not (tmp_path / "sheet.txt").exists(), "removed once its copy was proven"
+
+
+def _stopped(server: Cluster, home: Path) -> None:
+    with at_a_terminal(home, "init", "--no-backup", "--bindir", str(server.bindir)) as terminal:
+        terminal.answer("Language / Langue", "")
+        terminal.answer("Where does it answer?", "postgresql://backup:hunter2@127.0.0.1/x")
+        shown = terminal.answer("Where does it answer?", dsn_of(server, CLERKS, CLERK))
+        assert "holds a password" in shown
+        terminal.answer("What shall it be called here?", "app")
+        terminal.answer("Password of the role", "wrong")
+        assert "refused the password" in terminal.answer("Password of the role", "right")
+        shown = terminal.expect("Mend it, then press Enter")
+        statements = [line.strip() for line in shown.splitlines() if line.strip().startswith("GRANT")]
+        assert statements[0] == f'GRANT SELECT ON TABLE "public"."contracts" TO "{CLERK}";'
+        server.execute(CLERKS, *statements)
+        terminal.answer("to test again", "")
+        assert "ALTER ROLE" in terminal.expect("Engine [logical/physical]")
+        terminal.press(b"\x03")
+        assert terminal.end() == 130
+        assert "Nothing is written yet but your answers" in terminal.screen
+        assert "right" not in (home / "state" / "init.json").read_text()
+    assert not (home / "pra.toml").exists()
+
+
+def _finished(home: Path) -> None:
+    with at_a_terminal(home, "init", "--no-backup", language="fr_FR.UTF-8") as terminal:
+        terminal.answer("Language / Langue", "")
+        terminal.answer("Où répond-elle ?", "")
+        terminal.answer("Quel nom lui donner ici ?", "")
+        terminal.answer("Mot de passe du rôle", "right")
+        terminal.answer("Moteur [logical/physical]", "")
+        terminal.answer("Combien peut-on perdre au plus", "bientôt")
+        terminal.answer("Combien peut-on perdre au plus", "2h")
+        terminal.answer("En combien de temps", "")
+        terminal.answer("Où ? file:///", str(home / "near"))
+        terminal.answer("Nom du dépôt", "")
+        terminal.answer("n’existe pas. Le créer ?", "y")
+        terminal.answer("Un autre ?", "n")
+        assert "Chaque dépôt contiendra environ" in terminal.answer("Webhook Slack", "")
+        assert "rent est positif" in terminal.answer("Les écrire ?", "")
+        terminal.answer("Fichier de la feuille de récupération", str(home / "sheet.txt"))
+        terminal.answer("derniers caractères", "WRONG1")
+        identity = next(word for word in (home / "sheet.txt").read_text().split() if "AGE-SECRET" in word)
+        terminal.answer("derniers caractères", identity[-6:].lower())
+        terminal.answer("Effacer le fichier", "y")
+        assert terminal.end() == 0, terminal.screen
+        assert "Ce qui n’est pas encore protégé" in terminal.screen
+        assert identity not in terminal.screen, "what was not asked to be shown"
+
+
+def test_without_a_terminal_it_says_how_to_go_about_it(operator: Operator) -> None:
+    done = operator.pra("init", code=64)
+    assert "no terminal to ask at" in done.err
+    assert "hint: Give everything as options: pra init --yes" in done.err
