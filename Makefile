@@ -37,7 +37,7 @@ check: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-docs: venv ## pictures of the flows into docs/pictures, the API reference into build/reference
+docs: venv ## pictures of the flows, the runbooks of pra.toml.example, the API reference into build/reference
 	@$(PYTHON) -m deployments.documents
 
 bench: venv bench-physical bench-status ## backup and restore side by side with PostgreSQL's own tools and others, 1 to 4 GB

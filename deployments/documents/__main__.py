@@ -1,4 +1,4 @@
-"""``make docs``: pictures of the flows into ``docs/pictures``, the API reference into ``build/reference``."""
+"""``make docs``: the flows' pictures, the example's runbooks, and the API reference into ``build/reference``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import typer
 
 from deployments.documents.pictures import pictures
 from deployments.documents.reference import INDEX, pages
+from deployments.documents.runbooks import runbooks
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs/pictures"
 
 
 def main() -> None:
-    """Write both, and say where; a picture whose flow is gone goes, too."""
+    """Write all, and say where; a picture whose flow is gone goes, too."""
     drawn = pictures(ROOT)
     PICTURES.mkdir(exist_ok=True)
     for old in PICTURES.glob("*.svg"):
@@ -22,6 +23,8 @@ def main() -> None:
             old.unlink()
     for name, picture in drawn.items():
         (PICTURES / name).write_text(picture)
+    for file, text in runbooks(ROOT).items():
+        (ROOT / file).write_text(text)
     folder = ROOT / "build/reference"
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in pages(ROOT).items():
