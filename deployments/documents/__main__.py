@@ -1,4 +1,4 @@
-"""``make docs``: the flows' pictures, the example's runbooks, and the API reference into ``build/reference``."""
+"""``make docs``: the flows' pictures, the example's runbooks, the API reference into ``build/reference``."""
 
 from __future__ import annotations
 
