@@ -190,6 +190,8 @@ def parse(argv: list[str]) -> None:
         if not hasattr(command, "commands"):
             return
         rest = [*context._protected_args, *context.args]
+        if not rest:
+            context.fail("a command is missing")
         name, command, argv = command.resolve_command(context, rest)
         parent = context
 
