@@ -106,8 +106,9 @@ def _upsert(client: SyncPrefectClient, automation: AutomationCore) -> Change:
     if not differing:
         return Change(name, "unchanged")
     # Read back from its own dump, every field counts as set: what is not set is not sent, types included.
-    # Whether it is switched on is an operator's decision.
-    changed = AutomationCore.model_validate({**automation.model_dump(), "enabled": there.enabled})
+    # But for the owner, of which an update will not hear. Whether it is on is an operator's decision.
+    said = automation.model_dump(exclude={"owner_resource"}) | {"enabled": there.enabled}
+    changed = AutomationCore.model_validate(said)
     client.update_automation(there.id, changed)
     return Change(name, "updated", differing)
 

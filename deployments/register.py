@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -25,12 +25,14 @@ from deployments import automations, desired, entries, pools, spread
 from deployments.change import Change
 from deployments.desired import Desired, owner_of
 from deployments.entries import ALL, Entry
+from deployments.zones import zones_at_hand
 from pra.errors import UnavailableError, UsageError
 from pra.settings import Settings
 from tasks import start_here
 
 _PAGE = 200
 """The server gives no more at once."""
+WRITERS = 4
 _STATUS = "status"
 _UNWATCHED = {_STATUS, "metrics"}
 """Flows whose failure brings no look at everything: the look itself, and a measurement."""
@@ -63,7 +65,7 @@ def deploy(settings: Settings, *, config: Path | None = None, take_over: bool = 
         )
     owner = str(config) if config else None
     try:
-        with get_client(sync_client=True) as client:
+        with zones_at_hand(), get_client(sync_client=True) as client:
             return list(_deploy(client, settings, owner, take_over=take_over))
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise UnavailableError(
@@ -81,9 +83,12 @@ def _deploy(
     if not take_over:
         _refuse_foreign(there, wanted)
     yield from pools.make(client)
-    flow_id = cache(client.create_flow_from_name)
-    for each in wanted:
-        yield _put(client, flow_id, there.get(each.name), each)
+    flow_ids = {name: client.create_flow_from_name(name) for name in sorted({each.flow for each in wanted})}
+    # Each is a transaction of its own: while one waits for the database, the others go on.
+    with ThreadPoolExecutor(WRITERS) as writers:
+        yield from writers.map(
+            lambda each: _put(client, flow_ids[each.flow], there.get(each.name), each), wanted
+        )
     for name in sorted(leaving(there, {each.name for each in wanted}, owner)):
         client.delete_deployment(there[name].id)
         yield Change(name, "removed")
@@ -164,13 +169,10 @@ def _paged[T](read: Callable[..., list[T]]) -> Iterator[list[T]]:
 
 
 def _put(
-    client: SyncPrefectClient,
-    flow_id: Callable[[str], UUID],
-    there: DeploymentResponse | None,
-    wanted: Desired,
+    client: SyncPrefectClient, flow_id: UUID, there: DeploymentResponse | None, wanted: Desired
 ) -> Change:
     if there is None:
-        desired.create(client, flow_id(wanted.flow), wanted)
+        desired.create(client, flow_id, wanted)
         return Change(wanted.name, "created")
     differing = desired.differences(there, wanted)
     if not differing:

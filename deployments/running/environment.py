@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from deployments import zones
 from pra.settings_running import Prefect
 
 # Nothing here reports to anybody.
@@ -45,6 +46,7 @@ def server_environment(home: Path, prefect: Prefect, auth: str | None = None) ->
         "PREFECT_SERVER_API_PORT": str(prefect.port),
         # In memory, which is the default, they would end with the server, and every run under way with them.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
+        **zones.SERVER,
     }
     if auth is not None:
         found["PREFECT_SERVER_API_AUTH_STRING"] = auth
