@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,11 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
@@ -20,8 +24,10 @@ from prefect.states import Pending
 from deployments import entries, register
 from deployments.change import Change
 from flows.backup import backup
-from pra.errors import UnavailableError
+from pra.errors import UnavailableError, UsageError
 from pra.settings import load_settings
+from pra.watch.status import schedule
+from tests.fix_fleet import configure
 from tests.fix_world import World
 
 pytestmark = pytest.mark.timeout(300)
@@ -35,6 +41,8 @@ def client(prefect_api: None) -> Iterator[SyncPrefectClient]:
             client.delete_deployment(deployment.id)
         for pool in client.read_work_pools():
             client.delete_work_pool(pool.name)
+        for automation in client.read_automations():
+            client.delete_automation(automation.id)
         yield client
 
 
@@ -42,39 +50,212 @@ def actions(changes: list[Change]) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {change.name: (change.action, change.what) for change in changes}
 
 
+def done_to(changes: list[Change], action: str) -> set[str]:
+    """What was created, updated or removed."""
+    return {change.name for change in changes if change.action == action}
+
+
+def names(client: SyncPrefectClient) -> set[str]:
+    """Every deployment there is, as ``flow/name``."""
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    return {f"{flows[each.flow_id]}/{each.name}" for each in client.read_deployments()}
+
+
+OF_A_TARGET = ("backup", "restore-verify", "restore", "scrub", "load-test")
+"""Of one that is backed up logically: neither a drill nor a failover."""
+LOOK = "automation pra: look at everything when a run fails (status/all)"
+ZOMBIE = "automation pra: a run that gives no sign of life has crashed"
+
+
 def test_a_second_deploy_changes_nothing_and_a_pause_survives_a_change(
-    flow_world: World, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = actions(register.deploy(flow_world.settings))
-    assert {name: action for name, (action, _) in done.items()} == {
-        "work pool backup": "created",
-        "work pool verify": "created",
-        "work pool emergency": "created",
-        "backup/db": "created",
-        "restore-verify/db": "created",
-        "restore/db": "created",  # neither a drill nor a failover: this target is backed up logically
-        "scrub/db": "created",
-        "load-test/db": "created",
-        "status/all": "created",
-        "metrics/all": "created",
-    }
+    file = tmp_path / "pra.toml"
+    settings = configure(file, ["db"])
+    done = register.deploy(settings, config=file)
+    assert done_to(done, "created") == {
+        "work pool backup",
+        "work pool verify",
+        "work pool emergency",
+        *(f"{flow}/db" for flow in OF_A_TARGET),
+        "status/all",
+        "metrics/all",
+        LOOK,
+        ZOMBIE,
+    } == set(actions(done))  # fmt: skip
     before = client.read_deployment_by_name("backup/db")
     assert before.parameters == {"target": "db"}
     assert (before.entrypoint, before.work_pool_name) == ("flows.backup.backup", "backup")
+    assert before.job_variables == {"env": {"PRA_CONFIG": str(file)}}
     assert [(each.slug, each.active) for each in before.schedules] == [("hourly", True)]
-    assert "a name below [targets]" in str(before.parameter_openapi_schema)
+    form = before.parameter_openapi_schema
+    assert form is not None
+    assert "a name below [targets]" in str(form)
+    assert form["properties"]["target"]["enum"] == ["db"], "no other target can be typed in"
+    assert client.read_deployment_by_name("status/all").work_queue_name == "watch"
 
-    assert {action for action, _ in actions(register.deploy(flow_world.settings)).values()} == {"unchanged"}
+    artifacts = len(client.read_artifacts())
+    assert {action for action, _ in actions(register.deploy(settings, config=file)).values()} == {"unchanged"}
     assert client.read_deployment_by_name("backup/db").updated == before.updated
+    assert len(client.read_artifacts()) == artifacts
 
     client.update_deployment_schedule(before.id, before.schedules[0].id, active=False)
+    client.pause_deployment(client.read_deployment_by_name("scrub/db").id)
     changed = [replace(each, description="changed") for each in entries.read_entries()]
     monkeypatch.setattr(entries, "read_entries", lambda: changed)
-    done = actions(register.deploy(flow_world.settings))
-    assert done["backup/db"] == ("updated", ("description",))
+    done = register.deploy(settings, config=file)
+    assert actions(done)["backup/db"] == ("updated", ("description",))
     after = client.read_deployment_by_name("backup/db")
     assert after.description == "changed"
+    assert after.parameters == before.parameters
     assert [(each.slug, each.active) for each in after.schedules] == [("hourly", False)]
+    assert client.read_deployment_by_name("scrub/db").paused
+
+
+def test_what_left_goes_with_its_runs_and_nothing_else_does(
+    tmp_path: Path, client: SyncPrefectClient
+) -> None:
+    """Gone: the deployments of a target that left. Kept: another installation's, and a person's copy."""
+    here, there = tmp_path / "here" / "pra.toml", tmp_path / "there" / "pra.toml"
+    register.deploy(configure(there, ["theirs"]), config=there)
+    register.deploy(configure(here, ["stays", "leaves"]), config=here)
+    left = client.read_deployment_by_name("backup/leaves")
+    copied = client.create_deployment(
+        left.flow_id, "leaves-in-full", entrypoint=left.entrypoint, tags=left.tags,
+        parameters={"target": "leaves", "full": True}, job_variables=left.job_variables,
+    )  # fmt: skip
+    client.create_flow_run_from_deployment(left.id)
+    done = register.deploy(configure(here, ["stays"]), config=here)
+    assert done_to(done, "removed") == {f"{flow}/leaves" for flow in OF_A_TARGET}
+    assert not done_to(done, "created") | done_to(done, "updated")
+    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[left.id]))
+    assert client.read_flow_runs(deployment_filter=chosen) == []
+    assert names(client) >= {f"{flow}/theirs" for flow in OF_A_TARGET} | {"backup/leaves-in-full"}
+    assert client.read_deployment(copied).parameters["full"] is True
+    assert register.deploy(configure(here, []), config=None) is not None, "nobody's: nothing is removed"
+    assert "backup/stays" in names(client)
+
+
+def test_two_installations_on_one_server_have_each_their_own(
+    tmp_path: Path, client: SyncPrefectClient
+) -> None:
+    """What is about all targets has a name of its own; one target of both is refused, and nothing written."""
+    first, second = tmp_path / "first" / "pra.toml", tmp_path / "second" / "pra.toml"
+    register.deploy(configure(first, ["one"]), config=first)
+    created = done_to(register.deploy(configure(second, ["two"]), config=second), "created")
+    (status,) = [name for name in created if name.startswith("status/")]
+    assert status.startswith("status/all-")
+    assert {"status/all", "metrics/all", status} < names(client)
+    keys = {artifact.key for artifact in client.read_artifacts()}
+    assert {"start-here", f"start-here-{status.removeprefix('status/all-')}"} <= keys
+    assert {a for a, _ in actions(register.deploy(configure(second, ["two"]), config=second)).values()} == {
+        "unchanged"
+    }
+    before = names(client)
+    with pytest.raises(UsageError, match=f"one belongs to the installation of {first}") as caught:
+        register.deploy(configure(second, ["new", "one"]), config=second)
+    assert (caught.value.exit_code, "--take-over" in caught.value.hint) == (64, True)
+    assert names(client) == before
+
+    # The first one's file was moved.
+    done = register.deploy(configure(second, ["one", "two"]), config=second, take_over=True)
+    assert actions(done)["backup/one"] == ("updated", ("variables",))
+    assert actions(done)["status/all"] == ("updated", ("variables",))
+    assert status in done_to(done, "removed")
+
+
+def test_a_schedule_that_a_person_added_stays_and_one_of_before_goes(
+    tmp_path: Path, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours paused and one's own added: the way to a time of one's own, and no deploy undoes it."""
+    file = tmp_path / "pra.toml"
+    settings = configure(file, ["db"])
+    register.deploy(settings, config=file)
+    there = client.read_deployment_by_name("backup/db")
+    client.update_deployment_schedule(there.id, there.schedules[0].id, active=False)
+    own = CronSchedule(cron="15 12 * * *", timezone="Europe/Paris")
+    client.create_deployment_schedules(there.id, [DeploymentScheduleCreate(schedule=own)])
+    assert done_to(register.deploy(settings, config=file), "updated") == set()
+
+    real = entries.read_entries()
+    hourly = {**real[0].schedules[0], "slug": "each-hour"}
+    renamed = [replace(real[0], schedules=(hourly,)), *real[1:]]
+    monkeypatch.setattr(entries, "read_entries", lambda: renamed)
+    assert actions(register.deploy(settings, config=file))["backup/db"] == ("updated", ("schedules",))
+    after = client.read_deployment_by_name("backup/db")
+    assert {(each.slug, each.active) for each in after.schedules} == {("each-hour", True), (None, True)}
+    (kept,) = [each for each in after.schedules if each.slug is None]
+    assert kept.schedule == own
+    assert done_to(register.deploy(settings, config=file), "updated") == set()
+
+    monkeypatch.setattr(entries, "read_entries", lambda: [replace(each, schedules=()) for each in real])
+    assert actions(register.deploy(settings, config=file))["scrub/db"] == ("updated", ("schedules",))
+    assert client.read_deployment_by_name("scrub/db").schedules == []
+    assert done_to(register.deploy(settings, config=file), "updated") == set()
+
+
+def test_what_an_operator_tuned_stays(tmp_path: Path, client: SyncPrefectClient) -> None:
+    """A pool's slots, an automation switched off, a variable beside ours; a bare pool is completed."""
+    file = tmp_path / "pra.toml"
+    settings = configure(file, ["db"])
+    client.create_work_pool(WorkPoolCreate(name="backup", type="process"))  # as a worker makes it
+    client.create_work_pool(WorkPoolCreate(name="verify", type="process", concurrency_limit=7))
+    done = actions(register.deploy(settings, config=file))
+    assert [done[f"work pool {name}"][0] for name in ("backup", "verify", "emergency")] == [
+        "updated", "unchanged", "created",
+    ]  # fmt: skip
+    assert client.read_work_pool("backup").concurrency_limit == 4
+    assert client.read_work_pool("verify").concurrency_limit == 7
+    client.update_work_pool("backup", WorkPoolUpdate(concurrency_limit=9))
+    there = client.read_deployment_by_name("backup/db")
+    variables = {"env": {"PRA_CONFIG": str(file), "TZ": "Europe/Paris"}, "stream_output": False}
+    client.request(
+        "PATCH", "/deployments/{id}", path_params={"id": there.id}, json={"job_variables": variables}
+    )
+    (look,) = client.read_automations_by_name(LOOK.removeprefix("automation "))
+    client.pause_automation(look.id)
+    assert {action for action, _ in actions(register.deploy(settings, config=file)).values()} == {"unchanged"}
+    assert client.read_work_pool("backup").concurrency_limit == 9
+    assert client.read_deployment_by_name("backup/db").job_variables == variables
+
+
+def test_an_automation_is_brought_up_to_date_by_its_name_and_stays_off(
+    tmp_path: Path, client: SyncPrefectClient
+) -> None:
+    file = tmp_path / "pra.toml"
+    settings = configure(file, ["db"])
+    register.deploy(settings, config=file)
+    (look,) = client.read_automations_by_name(LOOK.removeprefix("automation "))
+    assert "prefect.flow-run.Partial" in str(look.trigger)
+    said = look.model_dump(exclude={"id", "created", "updated", "owner_resource"})
+    somebodys = AutomationCore.model_validate({**said, "description": "somebody's", "enabled": False})
+    client.update_automation(look.id, somebodys)
+    assert actions(register.deploy(settings, config=file))[LOOK] == ("updated", ("description",))
+    (after,) = client.read_automations_by_name(LOOK.removeprefix("automation "))
+    assert (after.id, after.enabled, after.description) == (look.id, False, look.description)
+    # Deployed anew it has another id, which the action must follow.
+    client.delete_deployment(client.read_deployment_by_name("status/all").id)
+    assert actions(register.deploy(settings, config=file))[LOOK] == ("updated", ("actions",))
+    (after,) = client.read_automations_by_name(LOOK.removeprefix("automation "))
+    assert str(client.read_deployment_by_name("status/all").id) in str(after.actions)
+
+
+@pytest.mark.all
+def test_200_deployments_are_registered_in_under_a_minute(tmp_path: Path, client: SyncPrefectClient) -> None:
+    """40 targets with five flows each; a second time, when nothing differs, takes a tenth of it."""
+    file = tmp_path / "pra.toml"
+    settings = configure(file, [f"customer-{number:02}" for number in range(40)])
+    began = time.monotonic()
+    assert len([n for n in done_to(register.deploy(settings, config=file), "created") if "/" in n]) >= 202
+    first = time.monotonic() - began
+    began = time.monotonic()
+    assert {action for action, _ in actions(register.deploy(settings, config=file)).values()} == {"unchanged"}
+    second = time.monotonic() - began
+    assert first < 60, f"{first:.1f} s"
+    assert second < 15, f"{second:.1f} s"
+    api = settings.status.model_copy(update={"prefect_api": str(PREFECT_API_URL.value())})
+    (found,) = schedule.schedule(settings.model_copy(update={"status": api}), datetime.now(UTC))
+    assert found.value == 162, "the status sees those beyond the first page, too; no scheduler runs here"
 
 
 def test_only_a_physical_target_can_be_drilled(flow_world: World) -> None:

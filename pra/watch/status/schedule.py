@@ -5,7 +5,7 @@ The core does not know Prefect: where it is the casualty, this is one unknown li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,12 +50,13 @@ def schedule(settings: Settings, now: datetime) -> list[Finding]:
     try:
         with _client(status) as client:
             deployments = _deployments(client)
-            waiting = _runs(client, ["SCHEDULED"], now + timedelta(days=32))
+            late = _runs(client, ["SCHEDULED"], now - LATE)
             at_work = _runs(client, ["RUNNING", "PENDING", "CANCELLING"], None)
+            planned = _planned(client, [each.id for each in deployments if each.active and each.often])
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         fact = f"the Prefect API does not answer: {_words(error)}"
         return [Finding("schedule", HOST, Level.UNKNOWN, fact, hint=_HINT)]
-    return [judge(deployments, waiting, at_work, list(settings.targets), status, now)]
+    return [judge(deployments, late, at_work, list(settings.targets), status, now, planned)]
 
 
 def judge(
@@ -65,12 +66,18 @@ def judge(
     targets: Sequence[str],
     status: Status,
     now: datetime,
+    planned: Collection[str] = (),
 ) -> Finding:
-    """The worst of what the schedule has. Pure."""
+    """The worst of what the schedule has. Pure.
+
+    Args:
+        waiting: Runs that are scheduled; those that are late must be among them.
+        planned: Ids of deployments of which some run is scheduled, whenever.
+    """
     names = {each.id: each.name for each in deployments}
     late = [run for run in waiting if run.due is not None and run.due < now - LATE]
     stuck = [run for run in at_work if run.moved is not None and run.moved < now - status.longest_run]
-    due = {run.deployment for run in waiting}
+    due = {run.deployment for run in waiting} | set(planned)
     missing = [d.name for d in deployments if d.active and d.often and d.id not in due]
     have = {each.name for each in deployments}
     absent = [f"{flow}/{target}" for target in targets for flow in NEEDED if f"{flow}/{target}" not in have]
@@ -131,12 +138,13 @@ def _client(status: Status) -> httpx.Client:
     if status.prefect_auth is not None:
         user, _, password = status.prefect_auth.get_secret_value().partition(":")
         auth = (user, password)
-    seconds = status.limit.total_seconds() / 4  # a pass asks four times
+    seconds = status.limit.total_seconds() / 4  # a pass asks five times, one page each where there are few
     url = str(status.prefect_api).rstrip("/")
     return httpx.Client(base_url=url, timeout=seconds, auth=auth, trust_env=False)
 
 
 def _ask(client: httpx.Client, path: str, **body: Any) -> list[dict[str, Any]]:
+    """The first page."""
     answer = client.post(path, json={"limit": _PAGE, **body})
     answer.raise_for_status()
     found = answer.json()
@@ -145,8 +153,18 @@ def _ask(client: httpx.Client, path: str, **body: Any) -> list[dict[str, Any]]:
     return found
 
 
+def _ask_all(client: httpx.Client, path: str, **body: Any) -> Iterator[dict[str, Any]]:
+    """Page by page: a fleet has more deployments than the server gives at once."""
+    offset = 0
+    while page := _ask(client, path, offset=offset, **body):
+        yield from page
+        offset += len(page)
+        if len(page) < _PAGE:
+            return
+
+
 def _deployments(client: httpx.Client) -> list[Deployment]:
-    flows = {flow["id"]: flow["name"] for flow in _ask(client, "/flows/filter")}
+    flows = {flow["id"]: flow["name"] for flow in _ask_all(client, "/flows/filter")}
     return [
         Deployment(
             raw["id"],
@@ -154,8 +172,21 @@ def _deployments(client: httpx.Client) -> list[Deployment]:
             not raw.get("paused") and any(each["active"] for each in raw["schedules"]),
             any(_often(each["schedule"].get("cron")) for each in raw["schedules"]),
         )
-        for raw in _ask(client, "/deployments/filter")
+        for raw in _ask_all(client, "/deployments/filter")
     ]
+
+
+def _planned(client: httpx.Client, ids: Sequence[str]) -> set[str]:
+    """Those of which some run is scheduled. Counted first: a fleet has thousands of runs to come."""
+    body = {
+        "deployments": {"id": {"any_": list(ids)}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+    answer = client.post("/deployments/count", json=body)
+    answer.raise_for_status()
+    if answer.json() == len(ids):
+        return set(ids)
+    return {str(raw["id"]) for raw in _ask_all(client, "/deployments/filter", **body)}
 
 
 def _often(cron: object) -> bool:
