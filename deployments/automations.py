@@ -26,8 +26,11 @@ PAUSE = timedelta(minutes=1)
 _RUN = "prefect.flow-run."
 # Events are named after states, and ours have names of their own.
 _BAD = ("Crashed", "Failed", "Fail", "Partial", "TimedOut")
-_RUNS = {"prefect.resource.id": f"{_RUN}*"}
-_OURS = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.pra"}
+_RUNS: dict[str, str | list[str]] = {"prefect.resource.id": f"{_RUN}*"}
+_OURS: dict[str, str | list[str]] = {
+    "prefect.resource.role": "tag",
+    "prefect.resource.id": "prefect.tag.pra",
+}
 
 
 def wanted(
@@ -59,7 +62,9 @@ def wanted(
                 threshold=1,
                 within=PAUSE,
             ),
-            actions=[RunDeployment(source="selected", deployment_id=status_id)],
+            actions=[
+                RunDeployment(source="selected", deployment_id=status_id, parameters=None, job_variables=None)
+            ],
         ),
         AutomationCore(
             name="pra: a run that gives no sign of life has crashed",
@@ -82,6 +87,8 @@ def wanted(
             actions=[
                 ChangeFlowRunState(
                     state=StateType.CRASHED,
+                    name=None,
+                    force=False,
                     message=f"it gave no sign of life for {silence.total_seconds() / 60:g} minutes: its "
                     "process was killed, or its machine is gone. Look at the worker's log",
                 )
@@ -115,7 +122,8 @@ def _upsert(client: SyncPrefectClient, automation: AutomationCore) -> Change:
 
 def _comparable(automation: Automation | AutomationCore) -> dict[str, Any]:
     fields = {"description", "trigger", "actions"}
-    return _sorted(AutomationCore.model_dump(automation, mode="json", include=fields))
+    found = AutomationCore.model_dump(automation, mode="json", include=fields)
+    return {name: _sorted(value) for name, value in found.items()}
 
 
 def _sorted(value: Any) -> Any:

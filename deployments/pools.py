@@ -83,5 +83,5 @@ def _complete(client: SyncPrefectClient, pool: Pool) -> None:
             json={"concurrency_limit": pool.queue_slots},
         )
     # The description last: by it the pool counts as done.
-    fields = {"description": pool.description, "concurrency_limit": pool.slots}
-    client.update_work_pool(pool.name, WorkPoolUpdate(**{k: v for k, v in fields.items() if v is not None}))
+    completed = WorkPoolUpdate(description=pool.description, concurrency_limit=pool.slots)
+    client.update_work_pool(pool.name, completed)
