@@ -50,12 +50,14 @@ def _show(out: Output, done: Examination) -> int:
 
 def _without_settings(context: typer.Context, error: SettingsError) -> Examination:
     """Settings that cannot be read are what is to be said: nothing else can be looked at then."""
-    text = error.hint.removeprefix("Run: ")
-    mend = (Mend("shell", text),) if text != error.hint else ()
+    hint, mend = error.hint, ()
+    if command := error.hint.removeprefix("Run: ") if error.hint.startswith("Run: ") else "":
+        hint, mend = "Run it, then pra doctor again.", (Mend("shell", command),)
     options = context.find_object(Globals) or Globals()
     if not settings_file(options.config).exists():
         mend = (Mend("shell", "pra init"),)
-    return Examination(utc_now(), 0.0, ordered([of_error(error, "settings", HOST, *mend)]))
+    found = ill(Level.CRITICAL, "settings", HOST, error.message, hint, *mend)
+    return Examination(utc_now(), 0.0, ordered([found]))
 
 
 def _targets(settings: Settings) -> list[Diagnosis]:

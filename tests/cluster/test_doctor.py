@@ -117,11 +117,8 @@ def test_what_the_physical_engine_needs_of_the_role_is_named_and_mended(weak: Cl
 
 
 CLOSED = (
-    "wal_level = minimal",
-    "max_wal_senders = 0",
-    "max_replication_slots = 0",
-    "max_slot_wal_keep_size = -1",
-)
+    "wal_level = minimal", "max_wal_senders = 0", "max_replication_slots = 0", "max_slot_wal_keep_size = -1",
+)  # fmt: skip
 
 
 def test_what_the_physical_engine_needs_of_the_server_is_named_and_mended(weak: Cluster) -> None:
@@ -179,6 +176,7 @@ prefect_api = "http://127.0.0.1:1/api"
 
 @pytest.fixture
 def installed(server: Cluster, here: Here) -> Here:
+    (here.home / "state").mkdir(mode=0o700)
     keys = make_keys(here.home / "state" / "keys")
     (here.home / "near").mkdir(mode=0o700)
     (here.home / "pra.toml").write_text(
@@ -216,7 +214,7 @@ def test_without_send_nobody_is_told(installed: Here, slack: Slack) -> None:
     written = installed.pra("doctor", code=2)
     assert slack.posts == []
     assert "WARNING" in written.out
-    assert '      url = "s3://BUCKET/PREFIX"' in written.out, "to be copied as it is"
+    assert '     url = "s3://BUCKET/PREFIX"\n' in written.out, "to be copied as it is"
 
 
 def test_settings_that_cannot_be_read_are_a_finding(installed: Here) -> None:

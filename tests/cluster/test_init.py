@@ -22,8 +22,9 @@ from tests.fix_stream import wait_until
 
 def options(home: Path, server: Cluster, database: str, *more: str, role: str = ROLE) -> list[str]:
     return [
-        "init", "--yes", "--dsn", dsn_of(server, database, role), "--name", "app", "--bindir", str(server.bindir),
-        "--repository", f"near={home}/near", "--sheet", str(home / "sheet.txt"), *more,
+        "init", "--yes", "--dsn", dsn_of(server, database, role), "--name", "app",
+        "--bindir", str(server.bindir), "--repository", f"near={home}/near",
+        "--sheet", str(home / "sheet.txt"), *more,
     ]  # fmt: skip
 
 
