@@ -116,8 +116,10 @@ def _reach(this: Setup) -> bool:
         except ConnectError as error:
             if this.given.yes:
                 raise
-            show_findings(this.out, [unreachable(error, answers.target)])
-            if "password" not in error.message:
+            asked = "password" in error.message
+            if password or not asked:  # that it wants one is no fault yet
+                show_findings(this.out, [unreachable(error, answers.target)])
+            if not asked:
                 _offer_sql(this, server)
                 return False
             password = this.ask.secret(_("Password of the role"))

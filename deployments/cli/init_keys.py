@@ -175,7 +175,7 @@ def write(this: Setup) -> Settings:
     if this.secrets:
         this.out.text(
             escape(
-                _("Written: {file}, with {count} secrets, for this account alone").format(
+                _("Written: {file}, for this account alone; secrets: {count}").format(
                     file=this.config.parent / ".env", count=len(this.secrets)
                 )
             )

@@ -112,11 +112,17 @@ def _close(this: Setup, settings: Settings, target: Target, done: VerifyReport |
     _list(this, bad, "[yellow]✗[/]")
     this.out.text()
     this.out.text(_("Look over everything at any time with: pra doctor"))
-    warned = [finding for finding in this.findings if finding.level is not Level.OK]
+    warned = [
+        finding for finding in this.findings if finding.level is not Level.OK and finding.name not in _SAID
+    ]
     if warned:
         this.out.text()
         this.out.text(_("What the tests found worth mending:"))
         show_findings(this.out, _once(warned))
+
+
+_SAID = ("slot", "slot.limit")
+"""Findings that stand among what is not protected."""
 
 
 def _once(findings: list[Diagnosis]) -> list[Diagnosis]:

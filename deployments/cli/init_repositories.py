@@ -18,10 +18,9 @@ from pra.settings import Repository, Retention, from_environment
 from pra.settings_source import read_dotenv, variable
 from pra.setup import repositories as trials
 from pra.setup.answers import RepositoryAnswer, check_name
-from pra.setup.diagnosis import Diagnosis, Mend, ill
 from pra.setup.estimate import Cost, retention_cost
 from pra.storage.local import LocalStorage
-from pra.watch.status.finding import HOST, Level
+from pra.watch.status.finding import Level
 
 
 def repositories(this: Setup) -> None:
@@ -171,7 +170,7 @@ def _works(this: Setup, answer: RepositoryAnswer) -> bool:
     _make(this, settings)
     with tempfile.TemporaryDirectory(prefix="pra-init-") as scratch:
         found = trials.trial(settings, Path(scratch))
-    found += _same_disk(this, settings)
+    found += trials.beside(settings, this.server.data_directory)
     show_findings(this.out, found)
     if this.given.yes or this.given.repositories:
         refuse_critical(found)
@@ -221,20 +220,6 @@ def _make(this: Setup, repository: Repository) -> None:
     if this.ask.sure(question, default=True):
         LocalStorage(repository.name, repository.url).initialise()
         this.out.text(escape(_("Made {folder}, for this account alone.").format(folder=folder)))
-
-
-def _same_disk(this: Setup, repository: Repository) -> list[Diagnosis]:
-    """A repository beside the protected data goes with them."""
-    folder, data = trials.folder_of(repository), this.server.data_directory
-    try:
-        if folder is None or data is None or folder.stat().st_dev != data.stat().st_dev:
-            return []
-    except OSError:
-        return []  # the server's disk is another machine's, or closed to us
-    fact = f"repository {repository.name} lies on the disk of the protected server's data"
-    hint = "What takes that disk takes both: put a repository on another disk, and one on another site."
-    name = trials.name_of(repository.name, "disk")
-    return [ill(Level.WARNING, name, HOST, fact, hint, Mend("shell", f"df {folder} {data}"))]
 
 
 # -- cost ----------------------------------------------------------------------------------------

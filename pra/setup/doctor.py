@@ -17,12 +17,13 @@ from pra.procedures.preflight import SCHEDULE
 from pra.settings import Repository, Settings, Target, rpo_warning
 from pra.setup import host, judging, repositories
 from pra.setup.diagnosis import Diagnosis, Mend, diagnosed, ill, of_error, well
-from pra.setup.server import look
+from pra.setup.server import ServerReport, look
 from pra.timing import Clock, to_iso, utc_now
 from pra.watch.status import schedule
 from pra.watch.status.asking import Question, ask_all
 from pra.watch.status.finding import HOST, Finding, Level, in_order, worst
 
+_SHOWN = 5
 LIMIT = timedelta(seconds=60)
 """For one question: longer than a status pass gives, since objects are written and read here."""
 
@@ -126,8 +127,29 @@ def _target(settings: Settings, target: Target, clock: Clock) -> list[Diagnosis]
         *judging.judge(report, target.name, target.engine),
         *host.programs(settings.postgres.bindir, target.engine, target.name, report.major),
         *host.room(settings, target, report),
+        *(
+            finding
+            for repository in settings.repositories_of(target)
+            for finding in repositories.beside(repository, report.data_directory)
+        ),
+        *_databases(settings, target, report),
         objective(target),
     ]
+
+
+def _databases(settings: Settings, target: Target, report: ServerReport) -> list[Diagnosis]:
+    """Databases of the server that no target dumps; a base backup holds all of them."""
+    if target.engine == "physical":
+        return []
+    dumped = {Server.parse(each.dsn).database for each in settings.targets.values()}
+    left = [name for name in report.others if name not in {*dumped, *settings.status.unprotected}]
+    if not left:
+        return [well("databases", target.name, "every database of the server has a target")]
+    named = ", ".join(left[:_SHOWN]) + (", …" if len(left) > _SHOWN else "")
+    fact = f"the server has databases that no target protects: {named}"
+    hint = "Give each a target, or name it under unprotected of [status]."
+    mend = Mend("shell", "pra init --add-target")
+    return [ill(Level.WARNING, "databases", target.name, fact, hint, mend)]
 
 
 def unreachable(error: ConnectError, target: str) -> Diagnosis:

@@ -171,6 +171,26 @@ def _lock(repository: str, *, held: bool) -> Diagnosis:
     return ill(Level.CRITICAL, name, HOST, fact, hint, mend)
 
 
+def beside(repository: Repository, data: Path | None) -> list[Diagnosis]:
+    """A repository on the disk of the protected data goes with them; said where it can be seen from here.
+
+    Args:
+        data: The server's data directory, where it may be this machine's.
+    """
+    folder = folder_of(repository)
+    try:
+        if folder is None or data is None or folder.stat().st_dev != data.stat().st_dev:
+            return []
+    except OSError:
+        return []  # another machine's, or closed to us
+    fact = f"repository {repository.name} lies on the disk of the protected server's data"
+    hint = (
+        "What takes that disk takes both: move the repository to another disk, and have one on another site."
+    )
+    mend = Mend("pra.toml", f'[repositories.{repository.name}]\nurl = "file:///MOUNT-OF-ANOTHER-DISK/pra"')
+    return [ill(Level.WARNING, name_of(repository.name, "disk"), HOST, fact, hint, mend)]
+
+
 def places(repositories: Sequence[Repository]) -> int:
     """How many different disks or services they lie on: two folders of one disk are one place."""
     found: set[object] = set()

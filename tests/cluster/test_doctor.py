@@ -201,7 +201,7 @@ def test_everything_is_looked_at_and_each_fault_has_its_remedy(installed: Here, 
         "repository.near.write", "repository.near.delete", "repository.near.conditional", "libraries", "keys",
         "encryption", "sandbox", "alerts", "alerts.webhook", "settings",
     }  # fmt: skip
-    assert set(items(document, "warning")) == {"repositories"}
+    assert set(items(document, "warning")) == {"repositories", "repository.near.disk"}
     assert items(document, "unknown")["schedule"]["mend"] == [{"kind": "shell", "text": "pra up"}]
     assert "This is a test" in slack.posts[0].text
     slack.answer = (404, "no_service")
