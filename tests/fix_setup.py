@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,16 @@ class Terminal:
     def answer(self, question: str, text: str) -> str:
         """Wait for a question, then type a line. Returns what was shown before it."""
         before = self.expect(question)
+        os.write(self.fd, text.encode() + b"\n")
+        return before
+
+    def secret(self, question: str, text: str) -> str:
+        """The same for what is not shown: once the terminal has stopped showing, or it would be lost."""
+        before = self.expect(question)
+        deadline = time.monotonic() + 20
+        while termios.tcgetattr(self.fd)[3] & termios.ECHO:
+            assert time.monotonic() < deadline, f"it would show what is typed:\n{self.screen}"
+            time.sleep(0.02)
         os.write(self.fd, text.encode() + b"\n")
         return before
 

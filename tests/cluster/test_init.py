@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tests.fix_operator import Operator
 from tests.fix_physical import MakePhysical
 from tests.fix_setup import PASSWORD, ROLE, Here, at_a_terminal, dsn_of, make_application, make_role
 from tests.fix_slack import Slack
+from tests.fix_store import KEY_ID, SECRET, Server
 from tests.fix_stream import wait_until
 
 
@@ -170,6 +172,39 @@ def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here
     assert "to add a target to" in here.pra("--config", "none.toml", *again, code=64).err
 
 
+def test_a_locked_bucket_is_tried_and_its_secret_goes_into_env(
+    app: str, pg18: Cluster, here: Here, moto_server: Server
+) -> None:
+    bucket = moto_server.store(lock=True).url.split("/")[2]
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD, PRA_REPOSITORIES__FAR__SECRET_ACCESS_KEY=SECRET)
+    far = [
+        "--repository", f"far=s3://{bucket}/pra", "--endpoint", f"far={moto_server.endpoint}",
+        "--region", "far=us-east-1", "--access-key-id", f"far={KEY_ID}", "--object-lock", "far",
+    ]  # fmt: skip
+    more = ["--json", "--no-backup", "--no-rules", *far]
+    done = here.pra(*options(here.home, pg18, app, *more)).document
+    assert {item["name"]: item["level"] for item in done["findings"]}["repository.far.lock"] == "ok"
+    assert {"lock", "places"} <= keys_of(done["protects"])
+    for name in ("PRA_TARGETS__APP__PASSWORD", "PRA_REPOSITORIES__FAR__SECRET_ACCESS_KEY"):
+        here.monkeypatch.delenv(name)
+    repository = load_settings(here.home / "pra.toml").repositories["far"]
+    assert repository.object_lock
+    assert repository.secret_access_key is not None
+    assert repository.secret_access_key.get_secret_value() == SECRET
+    assert SECRET not in (here.home / "pra.toml").read_text() + json.dumps(done)
+
+
+def test_a_channel_that_refuses_the_test_message_stops_it(
+    app: str, pg18: Cluster, here: Here, slack: Slack
+) -> None:
+    slack.answer = (404, "no_service")
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD, PRA_ALERTS__SLACK_WEBHOOK=slack.webhook)
+    done = here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"), code=64)
+    assert "did not take the test message" in done.err
+    assert not (here.home / "pra.toml").exists()
+    here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules", "--no-send"))
+
+
 def test_settings_that_are_there_stay_as_they_are(app: str, pg18: Cluster, here: Here) -> None:
     (here.home / "pra.toml").write_text("# mine\n")
     done = here.pra(*options(here.home, pg18, app), code=64)
@@ -254,8 +289,8 @@ def _stopped(server: Cluster, home: Path) -> None:
         shown = terminal.answer("Where does it answer?", dsn_of(server, CLERKS, CLERK))
         assert "holds a password" in shown
         terminal.answer("What shall it be called here?", "app")
-        terminal.answer("Password of the role", "wrong")
-        assert "refused the password" in terminal.answer("Password of the role", "right")
+        terminal.secret("Password of the role", "wrong")
+        assert "refused the password" in terminal.secret("Password of the role", "right")
         shown = terminal.expect("Mend it, then press Enter")
         statements = [line.strip() for line in shown.splitlines() if line.strip().startswith("GRANT")]
         assert statements[0] == f'GRANT SELECT ON TABLE "public"."contracts" TO "{CLERK}";'
@@ -265,6 +300,7 @@ def _stopped(server: Cluster, home: Path) -> None:
         terminal.press(b"\x03")
         assert terminal.end() == 130
         assert "Nothing is written yet but your answers" in terminal.screen
+        assert "wrong" not in terminal.screen, "a password is not shown"
         assert "right" not in (home / "state" / "init.json").read_text()
     assert not (home / "pra.toml").exists()
 
@@ -274,7 +310,7 @@ def _finished(home: Path) -> None:
         terminal.answer("Language / Langue", "")
         terminal.answer("Où répond-elle ?", "")
         terminal.answer("Quel nom lui donner ici ?", "")
-        terminal.answer("Mot de passe du rôle", "right")
+        terminal.secret("Mot de passe du rôle", "right")
         terminal.answer("Moteur [logical/physical]", "")
         terminal.answer("Combien peut-on perdre au plus", "bientôt")
         terminal.answer("Combien peut-on perdre au plus", "2h")
@@ -283,7 +319,7 @@ def _finished(home: Path) -> None:
         terminal.answer("Nom du dépôt", "")
         terminal.answer("n’existe pas. Le créer ?", "y")
         terminal.answer("Un autre ?", "n")
-        assert "Chaque dépôt contiendra environ" in terminal.answer("Webhook Slack", "")
+        assert "Chaque dépôt contiendra environ" in terminal.secret("Webhook Slack", "")
         assert "rent est positif" in terminal.answer("Les écrire ?", "")
         terminal.answer("Fichier de la feuille de récupération", str(home / "sheet.txt"))
         terminal.answer("derniers caractères", "WRONG1")
