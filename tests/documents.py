@@ -210,3 +210,8 @@ def leaves() -> dict[str, frozenset[str]]:
 
     walk(_tree(), ())
     return found
+
+
+def root_options() -> frozenset[str]:
+    """What may stand right behind ``pra``."""
+    return frozenset(option for parameter in _tree().params for option in parameter.opts)
