@@ -119,7 +119,8 @@ def _say_left(this: Setup) -> None:
     elif done.has("answers"):
         left = _("Nothing is written yet but your answers; passwords are not kept.")
     else:
-        left = _("Nothing is written yet.")
+        this.out.note(_("Nothing is written yet."))
+        return
     this.out.note(left)
     this.out.note(_("Run the same command again: it goes on from here."))
 
