@@ -11,7 +11,7 @@ from rich.markup import escape
 from deployments.cli.init_alerts import suite_name
 from deployments.cli.init_state import Setup
 from deployments.cli.output import Output
-from pra.errors import UsageError
+from pra.errors import PraError, UsageError
 from pra.keys import (
     IDENTITY_FILE,
     SIGNING_FILE,
@@ -43,6 +43,7 @@ def keys(this: Setup) -> None:
         this.out.text(escape(_("Keys are in {folder} already, and stay.").format(folder=folder)))
     else:
         this.made = make_keys(folder)
+        this.progress = this.progress.without("sheet")  # a sheet of other keys is none of these
         this.out.text(
             escape(_("Keys made in {folder}, readable by this account alone.").format(folder=folder))
         )
@@ -169,8 +170,13 @@ def write(this: Setup) -> Settings:
         known = list(this.before.repositories) if this.before else []
         text = before.decode("utf-8").rstrip("\n") + "\n" + more_text(answers, known, _)
     files = {suite_name(this): this.suite} if this.suite else {}
-    settings = land(Landing(this.config, text, before, this.secrets, files))
-    this.reached("written")
+    this.reached("written")  # before it is: whoever dies in between must find it again
+    try:
+        settings = land(Landing(this.config, text, before, this.secrets, files))
+    except PraError:
+        this.progress = this.progress.without("written")
+        this.save()
+        raise
     this.out.text(escape(_("Written: {file}").format(file=this.config)))
     if this.secrets:
         this.out.text(

@@ -31,7 +31,7 @@ def run(given: Given, config: Path, *, json: bool) -> int:
     before = load_settings(config, strangers=True) if config.exists() else None
     state_dir = before.state_dir if before else state_folder()
     progress = progresses.load(state_dir, config)
-    resumed = progress.unfinished and before is not None and not _is_another(given, progress)
+    resumed = before is not None and _is_half_done(progress, before) and not _is_another(given, progress)
     if before is not None and not resumed and not given.add_target:
         refuse_existing(config)
     if before is None and given.add_target:
@@ -45,6 +45,8 @@ def run(given: Given, config: Path, *, json: bool) -> int:
     adding = before if given.add_target and not resumed else None
     if not resumed and (adding is not None or progress.has("proof")):
         progress = progresses.Progress(config)
+    if not resumed:  # whatever was written then is gone
+        progress = progress.without("written", "backup", "proof")
     this = Setup(given, out, language, config, state_dir, adding, progress)
     try:
         settings = before if resumed and before is not None else _configure(this)
@@ -71,6 +73,12 @@ def _language(given: Given) -> str:
         return given.language
     asking = Asking(given.yes, Output(False, translator("en")))
     return asking.choose("Language / Langue", "--language", ("en", "fr"), _spoken())
+
+
+def _is_half_done(progress: progresses.Progress, settings: Settings) -> bool:
+    """An earlier try has written these settings, and no proof followed."""
+    answers = progress.answers
+    return progress.unfinished and answers is not None and answers.target in settings.targets
 
 
 def _is_another(given: Given, progress: progresses.Progress) -> bool:

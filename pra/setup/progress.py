@@ -18,7 +18,7 @@ from pra.watch.status.record import write_whole
 
 SCHEMA = "pra/init-progress/1"
 STEPS = ("answers", "keys", "sheet", "written", "backup", "proof")
-"""In order. ``written``: ``pra.toml`` is there."""
+"""In order. ``written``: ``pra.toml`` is there, or was about to be when the attempt died: look."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,12 @@ class Progress:
         done = tuple(each for each in STEPS if each in {*self.done, step})
         return replace(self, done=done, answers=answers or self.answers)
 
+    def without(self, *steps: str) -> Progress:
+        return replace(self, done=tuple(each for each in self.done if each not in steps))
+
     @property
     def unfinished(self) -> bool:
-        """It wrote the settings, and the proof is still missing."""
+        """It wrote the settings, or was about to, and the proof is still missing."""
         return self.has("written") and not self.has("proof")
 
 

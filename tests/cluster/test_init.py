@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from checks.expectations import load_suite
-from pra.settings import load_settings
+from pra.keys import load_identities
+from pra.settings import Encryption, load_settings
+from pra.setup import progress as progresses
+from pra.setup.answers import Answers
 from pra.setup.grants import role_sql
+from pra.setup.progress import Progress
 from tests.fix_cluster import Cluster
 from tests.fix_operator import Operator
 from tests.fix_physical import MakePhysical
@@ -170,6 +175,25 @@ def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here
     assert all(target.password is not None for target in settings.targets.values())
     assert "there is a target books already" in here.pra(*again, code=64).err
     assert "to add a target to" in here.pra("--config", "none.toml", *again, code=64).err
+
+
+def test_one_that_died_before_its_file_was_there_begins_anew_and_new_keys_get_a_new_sheet(
+    app: str, pg18: Cluster, here: Here
+) -> None:
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    command = options(here.home, pg18, app, "--no-backup", "--no-rules")
+    here.pra(*command)
+    config, state = here.home / "pra.toml", here.home / "state"
+    answers = Answers("en", "app", dsn_of(pg18, app), "logical", ())
+    progresses.save(state, Progress(config, answers, progresses.STEPS))  # killed: about to write, it says
+    config.unlink()
+    shutil.rmtree(state / "keys")
+    (here.home / "sheet.txt").rename(here.home / "old-sheet.txt")
+    here.pra(*command)
+    assert config.exists()
+    identity = load_identities(Encryption(), state)[0]
+    assert identity in (here.home / "sheet.txt").read_text()
+    assert identity not in (here.home / "old-sheet.txt").read_text()
 
 
 def test_a_locked_bucket_is_tried_and_its_secret_goes_into_env(
