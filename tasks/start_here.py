@@ -107,7 +107,7 @@ def _write(
 def _linked(line: Line, artifacts: Mapping[str, ArtifactCollection]) -> Line:
     shown = [artifacts.get(f"{kind}-{line.target}") for kind in (_PROOF, _DRILL)]
     proof, drill = (
-        Shown(each.key, each.description or "", each.updated) if each and each.key and each.updated else None
+        Shown(str(each.latest_id), each.description or "", each.updated) if each and each.updated else None
         for each in shown
     )
     return replace(line, proof=proof, drill=drill)

@@ -61,7 +61,7 @@ _MEANINGS = (
 class Shown:
     """An artifact: what its description says, and when it was written."""
 
-    key: str
+    artifact_id: str
     description: str
     at: datetime
 
@@ -175,7 +175,9 @@ def _named(line: Line) -> str:
 
 def _shown(line: Line, words: Words) -> list[str]:
     return [
-        "–" if each is None else f"[{each.verdict}, {words.moment(each.at)}](/artifacts/key/{each.key})"
+        "–"
+        if each is None
+        else f"[{each.verdict}, {words.moment(each.at)}](/artifacts/artifact/{each.artifact_id})"
         for each in (line.proof, line.drill)
     ]
 

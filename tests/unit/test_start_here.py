@@ -11,7 +11,7 @@ from pra.watch.status.finding import HOST, Finding, Level, StatusPass
 from tasks.start_here_page import MOST, Line, Page, Shown, digest, digest_of_addresses, facts_of, render
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
-PROOF = Shown("verify-akig", "PASS: 20261122T070955Z-full-3f9c from near (evidence 7:ab)", NOON)
+PROOF = Shown("7-8", "PASS: 20261122T070955Z-full-3f9c from near (evidence 7:ab)", NOON)
 
 
 def passed(*findings: Finding) -> StatusPass:
@@ -51,7 +51,7 @@ def test_it_names_what_is_wrong_and_links_what_to_press() -> None:
     page = render(a_page(), NOON)
     row = next(line for line in page.splitlines() if line.startswith("| akig | **CRITICAL**"))
     assert "`backup.near`" in row
-    assert "(/artifacts/key/verify-akig)" in row
+    assert "(/artifacts/artifact/7-8)" in row
     assert "[PASS, " in row
     assert "[Take a backup](/deployments/deployment/1-2/run)" in page
     assert "[Replace a lost server](/deployments/deployment/3-4/run)" in page
@@ -81,7 +81,7 @@ def test_it_speaks_french() -> None:
     ],
 )
 def test_of_several_verdicts_the_worst_is_shown(description: str, verdict: str) -> None:
-    assert Shown("verify-akig", description, NOON).verdict == verdict
+    assert Shown("7-8", description, NOON).verdict == verdict
 
 
 def test_a_pass_that_finds_the_same_makes_the_same_page() -> None:
