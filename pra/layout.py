@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from pra.errors import IntegrityError, UsageError
 from pra.model import BACKUP_ID, NAME
@@ -174,7 +174,7 @@ def split_samples_key(key: str) -> SamplesKey | None:
     if match is None:
         return None
     try:
-        day = datetime.strptime("/".join(match.group(2, 3, 4)), "%Y/%m/%d").date()
+        day = date(int(match[2]), int(match[3]), int(match[4]))
     except ValueError:
         return None
     return SamplesKey(key, match[1], day, None if match[5] == "day" else int(match[5]), int(match[6]))

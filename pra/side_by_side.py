@@ -19,7 +19,7 @@ def side_by_side[Item, Result](
     Raises:
         Exception: The first that a call raised; what was not begun by then is not begun any more.
     """
-    if len(items) < 2:
+    if len(items) < 2 or at_once < 2:
         return [call(item) for item in items]
     results: dict[int, Result] = {}
     failures: list[BaseException] = []

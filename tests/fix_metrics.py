@@ -21,8 +21,13 @@ from pra import manifest as manifests
 from pra.evidence_record import GENESIS, compose
 from pra.keys import Signer, load_signer
 from pra.layout import evidence_key, manifest_key, samples_key
+from pra.proc import Scope
+from pra.procedures.context import Context
 from pra.settings import Settings, load_settings
+from pra.storage.local import LocalStorage
+from pra.watch.bundles import publish_bundle
 from pra.watch.samples import pack
+from pra.watch.status.record import said
 from tests.fix_record import make_manifest
 
 TOML = """\
@@ -131,6 +136,14 @@ class Past:
         for day, lines in days.items():
             if not hours or day.date() < self.now.date():
                 self.write("near", samples_key(HOST, day.date(), None, 1), pack(lines, HOST), day)
+
+    def publish_bundles(self) -> None:
+        """As status passes do that have read the evidence, one after the other."""
+        place = LocalStorage("near", self.folder("near"))
+        with Scope() as scope:
+            said(Context(self.settings, self.settings.target(None), scope, self.clock), "near")
+        while publish_bundle(self.settings, place):
+            pass
 
 
 def make_past(home: Path, *, now: datetime = NOW, engine: str = "logical", language: str = "en") -> Past:

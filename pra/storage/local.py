@@ -204,8 +204,9 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         path = self.root / check_key(key)
-        # A link planted inside the root must not lead out of it.
-        if not path.parent.resolve().is_relative_to(self.root.resolve()):
+        # A link planted inside the root must not lead out of it. As text: this is asked for every object.
+        root, parent = os.path.realpath(self.root), os.path.realpath(path.parent)
+        if parent != root and not parent.startswith(f"{root}/"):
             raise StorageError(
                 f"{key} in {self.name} leads out of the repository",
                 op="check key",

@@ -390,6 +390,10 @@ def test_the_command_says_it_and_exits_with_it(
     assert again["items"][0]["name"] == "database"
     assert again["items"][0]["since"] < again["at"], "since the pass that found it first"
     said("status", "--all", code=0)
+    listed = json.loads(said("backups", "--json", code=0))
+    assert listed["items"][0]["verdict"] == "PASS"
+    assert json.loads(said("backups", "--all", "--json", code=0)) == listed
+    said("backups", "db", "--all", code=64)
     log = (healthy.settings.state_dir / "logs" / "akig_monitoring.log").read_text()
     assert "CRITICAL db database: does not answer" in log
     assert "OK db database: answers in" in log

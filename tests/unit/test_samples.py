@@ -13,7 +13,7 @@ from pra.errors import StorageError
 from pra.layout import samples_key, split_samples_key
 from pra.storage.local import LocalStorage
 from pra.watch.publishing import publish
-from pra.watch.samples import LocalSamples, Sample, line_of, pack, read, unpack
+from pra.watch.samples import LocalSamples, Sample, between, line_of, pack, read, unpack
 from pra.watch.status.finding import Finding, Level, StatusPass
 from tests.fix_store import FaultyStorage
 
@@ -69,6 +69,14 @@ def test_junk_between_lines_is_passed_over(here: LocalSamples, junk: bytes) -> N
         file.write(junk)
     here.append(a_pass(DAY + timedelta(minutes=5)))
     assert {sample.at.minute for sample in back(here)} == {0, 5}
+
+
+def test_lines_are_chosen_by_their_moment_without_being_read_whole() -> None:
+    """What does not begin as a line of ours is left for the reader to judge."""
+    at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    lines = [b'{"t":%d,"x":not even JSON' % (at + timedelta(minutes=n)).timestamp() for n in range(0, 60, 5)]
+    found = list(between([*lines, b"junk"], at + timedelta(minutes=10), at + timedelta(minutes=20)))
+    assert found == [*lines[2:5], b"junk"]
 
 
 def test_an_hour_is_published_once_it_is_over(here: LocalSamples, local: LocalStorage) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from deployments.cli.output import Output
+from deployments.cli.status_words import show
 from pra.errors import PraError, StorageError
+from pra.messages import translator
 from pra.settings import Alerts, Status
 from pra.settings_fields import Frozen
 from pra.watch import monitor_log
@@ -69,6 +72,25 @@ def test_a_finding_is_dated_by_the_first_pass_that_found_it_so() -> None:
 def test_a_healthy_hour_raises_no_warning(minutes: float, level: str) -> None:
     """Every hour, four minutes each."""
     assert age_level(minutes * 60, 3600, 240) == level
+
+
+def test_a_fleet_is_told_in_a_few_rows_the_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """What has one cause is one row, whomever it concerns; where all is well, the name is enough."""
+    found = [finding(Level.OK, "size", f"db{number:02d}", value=5.0, unit="bytes") for number in range(20)]
+    lost = {"name": "backup.far", "hint": "Look there."}
+    found += [
+        Finding(target=f"db{n:02d}", level=Level.UNKNOWN, message="far is away", **lost) for n in range(9)
+    ]
+    found.append(Finding("database", "db19", Level.CRITICAL, "does not answer", hint="Start it."))
+    show(Output(json=False, translate=translator("en")), passed(*found))
+    said = capsys.readouterr().out
+    first, *lines = said.splitlines()
+    assert "10 of 30 checks need a look" in first
+    assert "databases: 1 CRITICAL, 9 UNKNOWN, 10 OK" in first
+    assert said.count("far is away") == 1
+    assert "and 5 more" in said
+    assert said.index("does not answer") < said.index("far is away")
+    assert lines[-1].startswith(" OK  all is well with 10: db09, db10, db11")
 
 
 # -- limits --------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Cache:
         data = json.dumps({"about": self.about, "entries": kept}, separators=(",", ":")).encode()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(self.path, zstandard.ZstdCompressor(level=3).compress(data))
+            write_whole(self.path, zstandard.ZstdCompressor(level=3).compress(data), lasting=False)
         except (PraError, OSError) as error:
             _log.warning("not remembered: %s", getattr(error, "message", type(error).__name__))
 

@@ -42,7 +42,7 @@ class KeptDays:
     def _keep(self, path: Path, data: bytes) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(path, data)
+            write_whole(path, data, lasting=False)
         except (OSError, PraError):
             return  # no reason not to show figures
 

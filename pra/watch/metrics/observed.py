@@ -173,11 +173,12 @@ def _asked(sample: Sample, name: str) -> bool:
 
 
 def _see_backups(one: Observed, sample: Sample) -> None:
+    slot = slot_of(sample.at, one.view.every)
     for repository in one.view.repositories:
         age = sample.values.get(f"backup.{repository}")
         if age is None or age < 0:
             continue
-        one.looked.setdefault(repository, set()).add(slot_of(sample.at, one.view.every))
+        one.looked.setdefault(repository, set()).add(slot)
         moment = sample.at - timedelta(seconds=age)
         seen = one.seen.setdefault(repository, [])
         if not seen or moment - seen[-1] > SAME_BACKUP:

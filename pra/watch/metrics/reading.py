@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -21,7 +22,7 @@ from pra.timing import Clock, format_duration, utc_now
 from pra.watch.bundles import Bundled
 from pra.watch.incident_model import from_bytes
 from pra.watch.metrics.cache import Cache
-from pra.watch.metrics.facts import Backup
+from pra.watch.metrics.facts import Backup, Fact
 from pra.watch.metrics.figures import Goals, History
 from pra.watch.metrics.incidents import from_book
 from pra.watch.metrics.kept import KeptDays
@@ -40,6 +41,8 @@ _CLOCKS = timedelta(minutes=1)
 """Two machines' clocks may differ by this without a word."""
 
 _LARGEST = 64 << 20
+_READERS = 16
+_TARGETS = 4
 
 Storages = Mapping[str, Storage]
 
@@ -75,17 +78,17 @@ def gather(
     place = opened.get(status.name) if status is not None else None
     kept = KeptDays(place, settings.state_dir / "metrics" / "days") if place is not None else None
     views = [view_of(settings, target) for target in targets]
-    observed = _observe(settings, views, oldest, now, cast("Storage | None", kept), problems)
+    reader = _Reader(settings, opened, keyring, now, oldest, place)
+    # Both mostly wait for repositories; of many targets several are read at once.
+    with ThreadPoolExecutor(1 + _TARGETS, thread_name_prefix="metrics") as pool:
+        samples = cast("Storage | None", kept)
+        observing = pool.submit(_observe, settings, views, oldest, now, samples, problems)
+        read = list(pool.map(reader.read, targets))
+        observed = observing.result()
     if kept is not None:
         kept.prune()
     _take_incidents(observed, place, now, problems)
-    return [
-        measured(
-            _history(settings, target, opened, keyring, observed[target.name], now, oldest, problems, place),
-            since,
-        )
-        for target in targets
-    ]
+    return [measured(reader.history(one, observed[one.target.name], problems), since) for one in read]
 
 
 def view_of(settings: Settings, target: Target) -> View:
@@ -141,52 +144,67 @@ def _take_incidents(
         one.incidents = tuple(i for i in found if i.target in (target, HOST) and i.opened_at <= now)
 
 
-def _history(
-    settings: Settings,
-    target: Target,
-    opened: Storages,
-    keyring: Keyring,
-    observed: Observed,
-    now: datetime,
-    oldest: datetime,
-    common: Sequence[str],
-    place: Storage | None,
-) -> History:
-    problems = list(common)
-    bundled = Bundled(place, target.name) if place is not None else None
-    folder = settings.state_dir / "metrics"
-    shelves = [
-        Shelf(opened[name], Cache.load(folder, f"{target.name}.{name}", opened[name], keyring))
-        for name in target.repositories
-    ]
-    far = min(oldest, now - settings.status.drill_every)
-    with ThreadPoolExecutor(16, thread_name_prefix="metrics") as pool:
-        facts = read_facts(shelves, target.name, keyring, far, pool, problems, bundled)
-        backups = {
-            shelf.storage.name: listed
-            for shelf in shelves
-            if (listed := read_backups(shelf, target.name, keyring, oldest, pool, problems)) is not None
-        }
-    for shelf in shelves:
-        shelf.cache.store()
-    sound = tuple(fact for fact in facts if fact.at <= now + _CLOCKS)
-    if len(sound) < len(facts):
-        count = len(facts) - len(sound)
-        problems.append(f"{count} records of evidence lie in the future: a clock was wrong")
-    _say_future(backups, now, problems)
-    every = settings.status.backup_every
-    kept = timedelta(hours=settings.retention.hourly) if every >= timedelta(hours=1) else timedelta(0)
-    return History(
-        target=target.name,
-        goals=goals_of(settings, target),
-        repositories=tuple(target.repositories),
-        facts=sound,
-        backups=backups,
-        observed=observed,
-        complete_since=now - kept,
-        now=now,
-        problems=tuple(problems),
-    )
+@dataclass(frozen=True)
+class _Read:
+    """What the repositories of one target say."""
+
+    target: Target
+    facts: tuple[Fact, ...]
+    backups: Mapping[str, Sequence[Backup]]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    settings: Settings
+    opened: Storages
+    keyring: Keyring
+    now: datetime
+    oldest: datetime
+    place: Storage | None
+
+    def read(self, target: Target) -> _Read:
+        """Evidence and listings of one target."""
+        problems: list[str] = []
+        bundled = Bundled(self.place, target.name) if self.place is not None else None
+        folder = self.settings.state_dir / "metrics"
+        shelves = [
+            Shelf(storage, Cache.load(folder, f"{target.name}.{name}", storage, self.keyring))
+            for name in target.repositories
+            for storage in [self.opened[name]]
+        ]
+        far = min(self.oldest, self.now - self.settings.status.drill_every)
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="metrics") as pool:
+            facts = read_facts(shelves, target.name, self.keyring, far, pool, problems, bundled)
+            backups = {
+                shelf.storage.name: listed
+                for shelf in shelves
+                if (listed := read_backups(shelf, target.name, self.keyring, self.oldest, pool, problems))
+                is not None
+            }
+        for shelf in shelves:
+            shelf.cache.store()
+        sound = tuple(fact for fact in facts if fact.at <= self.now + _CLOCKS)
+        if len(sound) < len(facts):
+            count = len(facts) - len(sound)
+            problems.append(f"{count} records of evidence lie in the future: a clock was wrong")
+        _say_future(backups, self.now, problems)
+        return _Read(target, sound, backups, tuple(problems))
+
+    def history(self, read: _Read, observed: Observed, common: Sequence[str]) -> History:
+        every = self.settings.status.backup_every
+        hours = self.settings.retention.hourly if every >= timedelta(hours=1) else 0
+        return History(
+            target=read.target.name,
+            goals=goals_of(self.settings, read.target),
+            repositories=tuple(read.target.repositories),
+            facts=read.facts,
+            backups=read.backups,
+            observed=observed,
+            complete_since=self.now - timedelta(hours=hours),
+            now=self.now,
+            problems=(*common, *read.problems),
+        )
 
 
 def _say_future(backups: Mapping[str, Sequence[Backup]], now: datetime, problems: list[str]) -> None:

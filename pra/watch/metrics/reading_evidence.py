@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import Any
 from pra.errors import IntegrityError, PraError, StorageError
 from pra.evidence_record import read_record
 from pra.keys import Keyring
-from pra.layout import evidence_prefix, evidence_sequence
+from pra.layout import evidence_key, evidence_prefix, evidence_sequence
 from pra.storage.base import ObjectStat, Storage
 from pra.timing import from_iso, to_iso
 from pra.watch.bundles import Bundled
@@ -55,14 +55,14 @@ def read_facts(
         problems: Gets a line for each record, and each repository, that is of no use.
         bundled: Spares requests where many records were never read here.
     """
-    copies = _copies(shelves, target, pool, problems)
+    copies = _copies(shelves, target, problems)
     if bundled is not None and _unread(copies) < _MANY:
         bundled = None
     numbers = sorted(copies, reverse=True)
     found: list[Fact] = []
     for begin in range(0, len(numbers), _CHUNK):
         chunk = numbers[begin : begin + _CHUNK]
-        one = partial(_fact, copies=copies, target=target, keyring=keyring, bundled=bundled)
+        one = partial(_fact, shelves, copies=copies, target=target, keyring=keyring, bundled=bundled)
         facts: list[Fact] = []
         for fact, complaints in pool.map(one, chunk):
             problems += complaints
@@ -74,25 +74,26 @@ def read_facts(
     return tuple(sorted(found, key=lambda fact: (fact.at, fact.sequence)))
 
 
-def _copies(
-    shelves: Sequence[Shelf], target: str, pool: Executor, problems: list[str]
-) -> dict[int, list[Copy]]:
-    def listed(shelf: Shelf) -> list[ObjectStat] | StorageError:
-        try:
-            return list(shelf.storage.list(evidence_prefix(target)))
-        except StorageError as error:
-            return error
-
+def _copies(shelves: Sequence[Shelf], target: str, problems: list[str]) -> dict[int, list[Copy]]:
+    """The first repository's listing, and what only the others have: of a year, nine pages less each."""
     found: dict[int, list[Copy]] = {}
-    for shelf, stats in zip(shelves, pool.map(listed, shelves), strict=True):
-        if isinstance(stats, StorageError):
-            problems.append(f"{shelf.storage.name} was not reached: {stats.message}")
-            continue
-        for stat in stats:
-            number = evidence_sequence(stat.key)
-            if number:
-                found.setdefault(number, []).append((shelf, stat))
+    for shelf in shelves:
+        try:
+            for stat in _listed(shelf.storage, target, found):
+                number = evidence_sequence(stat.key)
+                if number:
+                    found.setdefault(number, []).append((shelf, stat))
+        except StorageError as error:
+            problems.append(f"{shelf.storage.name} was not reached: {error.message}")
     return found
+
+
+def _listed(storage: Storage, target: str, known: Collection[int]) -> Iterator[ObjectStat]:
+    """Everything, or only what comes behind numbers of which none is missing."""
+    newest = max(known, default=0)
+    if newest and len(known) == newest:
+        return storage.list_after(evidence_prefix(target), evidence_key(target, newest))
+    return storage.list(evidence_prefix(target))
 
 
 def _unread(copies: Mapping[int, Sequence[Copy]]) -> int:
@@ -100,6 +101,7 @@ def _unread(copies: Mapping[int, Sequence[Copy]]) -> int:
 
 
 def _fact(
+    shelves: Sequence[Shelf],
     sequence: int,
     *,
     copies: Mapping[int, Sequence[Copy]],
@@ -110,7 +112,7 @@ def _fact(
     """The first sound copy, and what was wrong with those before it."""
     complaints: list[str] = []
     once_more = None
-    for shelf, stat in copies[sequence]:
+    for shelf, stat in _in_turn(shelves, target, sequence, copies[sequence], complaints):
         known = shelf.cache.get(stat)
         if known is not None and (fact := _kept(known)) is not None:
             return fact, complaints
@@ -127,6 +129,23 @@ def _fact(
             shelf.cache.put(stat, _as_kept(fact))
             return fact, complaints
     return None, complaints
+
+
+def _in_turn(
+    shelves: Sequence[Shelf], target: str, sequence: int, listed: Sequence[Copy], complaints: list[str]
+) -> Iterator[Copy]:
+    """The copies that were listed; then, where those were of no use, those of the other repositories."""
+    yield from listed
+    seen = [shelf.storage.name for shelf, _ in listed]
+    for shelf in shelves:
+        if shelf.storage.name not in seen:
+            try:
+                stat = shelf.storage.stat(evidence_key(target, sequence))
+            except StorageError as error:
+                complaints.append(f"evidence {sequence} in {shelf.storage.name}: {error.message}")
+                continue
+            if stat is not None:
+                yield shelf, stat
 
 
 def _believed(

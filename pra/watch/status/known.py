@@ -14,7 +14,7 @@ that is not:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +31,8 @@ from pra.wal.retention import WalBackup
 from pra.watch.metrics.cache import Cache
 
 AGAIN = timedelta(days=1)
+_NEW = 2
+"""Where only the newest are wanted, so many are read in one pass beside the newest itself."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def known_backups(
     """The committed backups there, the newest id first; and the ids of all.
 
     Args:
-        newest: So many are looked at; None: all.
+        newest: So many are looked at, as far as they are known or few enough to be read now; None: all.
         strict: A newest manifest that cannot be read at all is the repository's trouble, and raised.
 
     Raises:
@@ -74,6 +76,8 @@ def known_backups(
     cache = Cache.load(context.folder("status"), name, catalog.storage, context.keyring)
     reader = _Reader(catalog, stats, cache, context.clock())
     ids = sorted(stats, reverse=True)[:newest]
+    if newest is not None:
+        ids = [*ids[:1], *reader.remembered(ids[1:], _NEW)]
     found = {backup_id: known for backup_id in ids if (known := reader.known(backup_id)) is not None}
     if found:
         last = max(found.values(), key=lambda known: (known.taken_at, known.backup_id)).backup_id
@@ -99,9 +103,15 @@ class _Reader:
 
     def known(self, backup_id: str) -> Known | None:
         """None: it has expired meanwhile."""
-        kept = self._cache.get(self._stats[backup_id])
-        found = None if kept is None else _from_kept(backup_id, kept, self._now)
-        return found or self.fresh(backup_id)
+        return self._kept(backup_id) or self.fresh(backup_id)
+
+    def remembered(self, ids: Sequence[str], most: int) -> list[str]:
+        """Those that need no reading, and so many of those that do."""
+        unread = [backup_id for backup_id in ids if self._kept(backup_id) is None]
+        return [backup_id for backup_id in ids if backup_id not in unread[most:]]
+
+    def _kept(self, backup_id: str) -> Known | None:
+        return _from_kept(backup_id, self._cache.get(self._stats[backup_id]), self._now)
 
     def fresh(self, backup_id: str) -> Known | None:
         self.read.add(backup_id)

@@ -27,7 +27,7 @@ from pra.evidence_record import EvidenceRecord, read_record
 from pra.keys import Keyring
 from pra.layout import evidence_key, evidence_prefix, evidence_sequence
 from pra.procedures.context import Context
-from pra.side_by_side import side_by_side
+from pra.side_by_side import AT_ONCE, side_by_side
 from pra.storage.base import Storage
 from pra.watch.status.record_kept import Kept, Said, load, write_whole
 
@@ -38,6 +38,7 @@ _WHOLE_EVERY = timedelta(days=1)
 _LARGEST = 16 << 20
 _CHUNK = 128
 """So many records are read before it is kept what they say, and asked whether older ones are wanted."""
+_FEW = 4
 _MOST_HOLES = 200
 _log = logging.getLogger(__name__)
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -53,7 +54,9 @@ def said(context: Context, repository: str) -> list[Said]:
     """
     context.folder("status")
     path = _path(context.state_dir, context.target.name, repository)
-    chain = _Chain(context.storage(repository), context.target.name, context.keyring)
+    # Where there are many targets, they are what is read side by side: an S3 client has sixteen connections.
+    at_once = AT_ONCE if len(context.settings.targets) <= _FEW else 1
+    chain = _Chain(context.storage(repository), context.target.name, context.keyring, at_once)
     with _locks[str(path)]:
         kept = load(path, chain.about)
         _Reading(kept, chain, path).read_on(context.clock())
@@ -127,6 +130,7 @@ class _Chain:
     storage: Storage
     target: str
     keyring: Keyring
+    at_once: int
 
     @property
     def about(self) -> str:
@@ -141,6 +145,9 @@ class _Chain:
         else:
             stats = self.storage.list(prefix)
         return {number for stat in stats if (number := evidence_sequence(stat.key))}
+
+    def read_all(self, numbers: Sequence[int]) -> list[EvidenceRecord | StorageError | None]:
+        return side_by_side(self.read, numbers, self.at_once)
 
     def read(self, sequence: int) -> EvidenceRecord | StorageError | None:
         """None for one that cannot be believed; the error where it could not be read."""
@@ -212,7 +219,7 @@ class _Reading:
         """
         kept, moments = self.kept, []
         failure: StorageError | None = None
-        for number, result in zip(numbers, side_by_side(self.chain.read, numbers), strict=True):
+        for number, result in zip(numbers, self.chain.read_all(numbers), strict=True):
             if isinstance(result, StorageError):
                 kept.holes.add(number)
                 if not isinstance(result, ObjectMissing):
@@ -229,6 +236,6 @@ class _Reading:
 
     def _save(self) -> None:
         try:
-            write_whole(self.path, self.kept.as_bytes(self.chain.about))
+            write_whole(self.path, self.kept.as_bytes(self.chain.about), lasting=False)
         except PraError as error:
             _log.warning("not remembered: %s", error.message)

@@ -113,8 +113,15 @@ def load(path: Path, about: str) -> Kept:
         return Kept()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file of the state directory at once. Raises SpaceError, StorageError."""
+def write_whole(path: Path, data: bytes, *, lasting: bool = True) -> None:
+    """Replace a file of the state directory at once.
+
+    Args:
+        lasting: It must not be the old one after a power cut; what can be fetched again need not be that.
+
+    Raises:
+        SpaceError, StorageError: It cannot be written.
+    """
     with disk_errors("write status", path.parent):
         temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{threading.get_ident()}")
         try:
@@ -123,6 +130,7 @@ def write_whole(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
             temporary.replace(path)
-            sync(path.parent)
+            if lasting:
+                sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)

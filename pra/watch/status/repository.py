@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from pra.errors import PraError
+from pra.errors import PraError, StorageError
 from pra.limited import TimedOut, within
 from pra.model import Verdict
 from pra.postgres.connect import one_value, postgres_errors
@@ -25,6 +25,7 @@ _SCRUB_SECONDS = 3 * 86400.0
 """One night may be missed."""
 _AHEAD = 60.0
 """Seconds by which two machines' clocks may differ without a word."""
+_AWAY = "See what is said of its repositories."
 _POSITION = """
 SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
              ELSE pg_catalog.pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::int8
@@ -160,8 +161,10 @@ def scrubbed(aim: Aim) -> list[Finding]:
 def _any_copy(aim: Aim) -> list[Said]:
     """What the first repository says that answers: of those that have answered already, where there are."""
     names = [name for name in aim.context.repositories if not aim.source(name).silent]
+    if not names:
+        raise StorageError("not asked: none of its repositories answers", op="read evidence", hint=_AWAY)
     heard = [name for name in names if aim.source(name).answered]
-    return aim.record.first(heard or names or list(aim.context.repositories))
+    return aim.record.first(heard or names)
 
 
 def _age(aim: Aim, record: Said) -> float:
