@@ -94,7 +94,10 @@ def allowed(policy: dict[str, Any], asked: Asked) -> bool:
     return False
 
 
-@pytest.mark.parametrize("lock", [True, False], ids=["under Object Lock", "without"])
+@pytest.mark.parametrize(
+    "lock",
+    [pytest.param(True, id="under Object Lock"), pytest.param(False, id="without", marks=pytest.mark.all)],
+)
 def test_each_pool_can_do_its_work_with_the_rights_on_the_page(
     tiny: World, moto_server: Server, monkeypatch: pytest.MonkeyPatch, lock: bool
 ) -> None:
