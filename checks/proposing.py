@@ -80,7 +80,7 @@ def floor_of(rows: int) -> int:
     tenth = rows // 10
     if tenth < 10:
         return 1
-    digits = 10 ** (len(str(tenth)) - 1)
+    digits: int = 10 ** (len(str(tenth)) - 1)
     return tenth // digits * digits
 
 

@@ -50,7 +50,8 @@ def _show(out: Output, done: Examination) -> int:
 
 def _without_settings(context: typer.Context, error: SettingsError) -> Examination:
     """Settings that cannot be read are what is to be said: nothing else can be looked at then."""
-    hint, mend = error.hint, ()
+    hint = error.hint
+    mend: tuple[Mend, ...] = ()
     if command := error.hint.removeprefix("Run: ") if error.hint.startswith("Run: ") else "":
         hint, mend = "Run it, then pra doctor again.", (Mend("shell", command),)
     options = context.find_object(Globals) or Globals()

@@ -102,15 +102,18 @@ class Asking:
         """Yes or no; with ``yes``, the default."""
         if self.yes:
             return default
-        return bool(self._answered(lambda: Confirm.ask(escape(question), console=Console(), default=default)))
+        _ = self._
+        letters = [_("y"), _("n")]
+        asking = Confirm(escape(question), console=Console(), choices=letters)
+        asking.validate_error_message = f"[prompt.invalid]{' / '.join(letters)}"
+        return bool(self._answered(lambda: asking(default=default)))
 
     def choose(self, question: str, option: str, choices: Sequence[str], default: str) -> str:
         if self.yes:
             return default
-        answer = self._answered(
-            lambda: Prompt.ask(escape(question), console=Console(), choices=list(choices), default=default)
-        )
-        return str(answer)
+        asking = Prompt(escape(question), console=Console(), choices=list(choices))
+        asking.illegal_choice_message = f"[prompt.invalid.choice]{' / '.join(choices)}"
+        return str(self._answered(lambda: asking(default=default)))
 
     def pause(self, question: str) -> None:
         """Wait for Enter."""

@@ -135,9 +135,11 @@ def _asked(this: Setup, taken: set[str]) -> RepositoryAnswer:
         secret = ask.secret(_("Secret access key"))
         if secret:
             this.secrets[variable(("repositories", name, "secret_access_key"))] = secret
-    return RepositoryAnswer(
-        name, url, *(None if each == "-" else each for each in (endpoint, region, key)), lock
-    )
+    return RepositoryAnswer(name, url, _said(endpoint), _said(region), _said(key), lock)
+
+
+def _said(text: str) -> str | None:
+    return None if text == "-" else text
 
 
 def _check_url(url: str) -> None:

@@ -341,7 +341,7 @@ def _finished(home: Path) -> None:
         terminal.answer("En combien de temps", "")
         terminal.answer("Où ? file:///", str(home / "near"))
         terminal.answer("Nom du dépôt", "")
-        terminal.answer("n’existe pas. Le créer ?", "y")
+        terminal.answer("n’existe pas. Le créer ? [o/n]", "o")
         terminal.answer("Un autre ?", "n")
         assert "Chaque dépôt contiendra environ" in terminal.secret("Webhook Slack", "")
         assert "rent est positif" in terminal.answer("Les écrire ?", "")
@@ -349,7 +349,7 @@ def _finished(home: Path) -> None:
         terminal.answer("derniers caractères", "WRONG1")
         identity = next(word for word in (home / "sheet.txt").read_text().split() if "AGE-SECRET" in word)
         terminal.answer("derniers caractères", identity[-6:].lower())
-        terminal.answer("Effacer le fichier", "y")
+        terminal.answer("Effacer le fichier", "o")
         assert terminal.end() == 0, terminal.screen
         assert "Ce qui n’est pas encore protégé" in terminal.screen
         assert identity not in terminal.screen, "what was not asked to be shown"
