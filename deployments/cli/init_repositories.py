@@ -259,7 +259,9 @@ def show_cost(this: Setup, cost: Cost) -> None:
     kept = f"{cost.fulls} × {size(cost.full_bytes)}"
     if cost.increments:
         kept += f" + {cost.increments} × {size(cost.increment_bytes)}"
-    basis = _("measured by this backup") if cost.measured else _("assumed from the size of the source")
+    assumed = _("a backup being assumed to take {share} of the {source} that it copies")
+    basis = _("measured by this backup") if cost.measured else assumed
+    basis = basis.format(share=f"{cost.share:.0%}", source=size(cost.source_bytes))
     sentence = _("Each repository will hold about {total}: {kept}, {basis}.")
     this.out.text(escape(sentence.format(total=size(cost.total), kept=kept, basis=basis)))
     if cost.engine == "physical":

@@ -41,6 +41,7 @@ class Cost:
         fulls, increments: How many backups are kept.
         full_bytes, increment_bytes: Of one, compressed and encrypted.
         wal_bytes: Of the window; None where nobody knows how much the server writes.
+        source_bytes: What is backed up, as it lies on the server's disk.
         measured: By a backup; otherwise assumed by the database's size.
     """
 
@@ -50,7 +51,13 @@ class Cost:
     full_bytes: int
     increment_bytes: int
     wal_bytes: int | None
+    source_bytes: int
     measured: bool = False
+
+    @property
+    def share(self) -> float:
+        """A full backup beside its source."""
+        return self.full_bytes / self.source_bytes if self.source_bytes else 0.0
 
     @property
     def total(self) -> int:
@@ -90,7 +97,8 @@ def retention_cost(
         # The window reaches back to the base backup before its beginning: a day more.
         seconds = (policy.window + timedelta(days=1)).total_seconds()
         wal = None if wal_rate is None else int(wal_rate * seconds * WAL_SHARE)
-    return Cost(engine, fulls, increments, full, int(full * INCREMENT_SHARE) if increments else 0, wal)
+    increment = int(full * INCREMENT_SHARE) if increments else 0
+    return Cost(engine, fulls, increments, full, increment, wal, source_bytes)
 
 
 @cache
