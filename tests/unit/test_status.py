@@ -77,10 +77,9 @@ def test_a_healthy_hour_raises_no_warning(minutes: float, level: str) -> None:
 def test_a_fleet_is_told_in_a_few_rows_the_worst_first(capsys: pytest.CaptureFixture[str]) -> None:
     """What has one cause is one row, whomever it concerns; where all is well, the name is enough."""
     found = [finding(Level.OK, "size", f"db{number:02d}", value=5.0, unit="bytes") for number in range(20)]
-    lost = {"name": "backup.far", "hint": "Look there."}
-    found += [
-        Finding(target=f"db{n:02d}", level=Level.UNKNOWN, message="far is away", **lost) for n in range(9)
-    ]
+    for number in range(9):
+        lost = Finding("backup.far", f"db{number:02d}", Level.UNKNOWN, "far is away", hint="Look there.")
+        found.append(lost)
     found.append(Finding("database", "db19", Level.CRITICAL, "does not answer", hint="Start it."))
     show(Output(json=False, translate=translator("en")), passed(*found))
     said = capsys.readouterr().out
