@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from deployments.zones import SERVER
 from tests.fix_cluster import Cluster
 from tests.fix_slack import TOKEN, Slack
 from tests.fix_world import MakeWorld, World
@@ -34,8 +35,11 @@ def prefect_api() -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
     }
-    with prefect_test_harness(server_startup_timeout=110), temporary_settings(quiet):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SERVER.items():
+            patch.setenv(name, value)
+        with prefect_test_harness(server_startup_timeout=110), temporary_settings(quiet):
+            yield
 
 
 @pytest.fixture
