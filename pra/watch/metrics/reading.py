@@ -18,6 +18,7 @@ from pra.layout import incidents_key
 from pra.settings import Settings, Target
 from pra.storage import open_storage
 from pra.storage.base import Storage
+from pra.storage.local import LocalStorage
 from pra.timing import Clock, format_duration, utc_now
 from pra.watch.bundles import Bundled
 from pra.watch.incident_model import from_bytes
@@ -41,7 +42,7 @@ _CLOCKS = timedelta(minutes=1)
 """Two machines' clocks may differ by this without a word."""
 
 _LARGEST = 64 << 20
-_READERS = 16
+_READERS, _NEAR = 16, 4
 _TARGETS = 4
 
 Storages = Mapping[str, Storage]
@@ -174,7 +175,9 @@ class _Reader:
             for storage in [self.opened[name]]
         ]
         far = min(self.oldest, self.now - self.settings.status.drill_every)
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="metrics") as pool:
+        # Threads only help where there is something to wait for; on a disk they are in each other's way.
+        near = all(isinstance(shelf.storage, LocalStorage) for shelf in shelves)
+        with ThreadPoolExecutor(_NEAR if near else _READERS, thread_name_prefix="metrics") as pool:
             facts = read_facts(shelves, target.name, self.keyring, far, pool, problems, bundled)
             backups = {
                 shelf.storage.name: listed
