@@ -13,6 +13,7 @@ from deployments.cli import signals
 from deployments.cli.output import Output
 from deployments.cli.session import JsonOption, Session, start
 from deployments.running import ending, upkeep
+from deployments.running.access import own_access
 from deployments.running.alone import become
 from deployments.running.manager import RUNNING, Manager
 from deployments.running.parts import parts_of
@@ -104,7 +105,8 @@ def down(context: typer.Context, wait: WaitOption = None, json: JsonOption = Fal
     def waiting(runs: int) -> None:
         out.note(_("Runs that are waited for: {count}").format(count=runs))
 
-    ended = ending.down(Place(session.settings.state_dir), wait=seconds, waiting=waiting)
+    place, access = Place(session.settings.state_dir), own_access(session.settings)
+    ended = ending.down(place, access=access, wait=seconds, waiting=waiting)
     document = {"ran": ended.ran, "left": list(ended.parts), "waited_for": ended.waited_for}
     if not out.result("pra/down/1", document):
         out.text(_("Everything has stopped.") if ended.ran else _("Nothing was running."))

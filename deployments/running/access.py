@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -38,6 +39,22 @@ def make_auth(settings: Settings) -> str:
     finally:
         fresh.unlink()
     return read_auth(settings.state_dir) or made
+
+
+@dataclass(frozen=True)
+class Access:
+    """This state's own server, for those who have to ask it."""
+
+    url: str
+    auth: str | None = field(repr=False)
+
+
+def own_access(settings: Settings) -> Access | None:
+    """None before the first start. Raises as `make_auth`."""
+    url = read_api(settings.state_dir)
+    chosen = settings.prefect.auth
+    auth = chosen.get_secret_value() if chosen else read_auth(settings.state_dir)
+    return Access(url, auth) if url else None
 
 
 def record_api(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployments.running import processes, stopping
+from deployments.running.access import Access
 from deployments.running.place import DOWN, OP, UP, Place, held, holder
 from pra.errors import PraError
 
@@ -27,11 +28,17 @@ class Ended:
 
 
 def down(
-    place: Place, *, wait: float = 0, waiting: Callable[[int], None] = lambda runs: None, limit: float = 0
+    place: Place,
+    *,
+    access: Access | None = None,
+    wait: float = 0,
+    waiting: Callable[[int], None] = lambda runs: None,
+    limit: float = 0,
 ) -> Ended:
     """End everything at this place, and return when it has ended.
 
     Args:
+        access: The server at this place, which is told of the runs that were cancelled.
         wait: Seconds within which runs may end by themselves before anything is ended.
         waiting: Told how many runs are under way, whenever that changes.
         limit: Seconds that a running ``pra up`` gets for its end; 0: five minutes.
@@ -48,7 +55,7 @@ def down(
         _ask_to_end(place, running.pid, limit or _LIMIT_SECONDS)
     with held(place, role=DOWN):
         # Also behind a pra up that ended well: should it have left something, that ends as well.
-        parts = stopping.stop_all(place)
+        parts = stopping.stop_all(place, access=access)
     return Ended(running is not None or bool(parts), parts, waited_for)
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from deployments.running import processes
+from deployments.running.access import Access
+from deployments.running.cancelling import say_cancelled
 from deployments.running.manager import ALIVE, Manager
 from deployments.running.parts import MANAGER, WAL, WORKER
 from deployments.running.place import OP, Place
@@ -25,7 +27,7 @@ _GROUPS: tuple[tuple[str, float], ...] = ((WORKER, _RUN_SECONDS), (WAL, _WAL_SEC
 """What the names of a group begin with, the earliest to end first, and its patience in seconds."""
 
 
-def stop_all(place: Place, say: Say = lambda part: None) -> tuple[str, ...]:
+def stop_all(place: Place, say: Say = lambda part: None, *, access: Access | None = None) -> tuple[str, ...]:
     """End what runs at this place, whoever started it; return the names of the parts that ran.
 
     A run that is under way is cancelled: it gets half a minute to end its tools and tidy up, and publishes
@@ -33,6 +35,7 @@ def stop_all(place: Place, say: Say = lambda part: None) -> tuple[str, ...]:
 
     Args:
         say: Told the name of each part before it is asked to end.
+        access: The server at this place, which is told of the runs that were cancelled.
 
     Raises:
         PraError: Something is still there.
@@ -41,10 +44,10 @@ def stop_all(place: Place, say: Say = lambda part: None) -> tuple[str, ...]:
     manager = Manager(place)
     if manager.pid() is not None:
         try:
-            ended += _through(manager, place, say)
+            ended += _through(manager, place, say, access)
         except UnavailableError:
             ended += []  # it stopped answering: what follows needs no answer
-    ended += _by_process(place, say)
+    ended += _by_process(place, say, access)
     if left := processes.find(place):
         numbers = ", ".join(str(found.pid) for found in left)
         raise PraError(f"still running: {numbers}", op=OP, hint=f"End them with: kill -9 {numbers}")
@@ -56,8 +59,9 @@ def group_of(name: str) -> int:
     return next(place for place, (prefix, _) in enumerate(_GROUPS) if name.startswith(prefix))
 
 
-def _through(manager: Manager, place: Place, say: Say) -> list[str]:
+def _through(manager: Manager, place: Place, say: Say, access: Access | None) -> list[str]:
     """The orderly way: the manager ends its own."""
+    under_way = _runs(place)
     ran = [state.name for state in manager.states().values() if state.state in ALIVE]
     for group in range(len(_GROUPS)):
         names = [name for name in ran if group_of(name) == group]
@@ -71,6 +75,8 @@ def _through(manager: Manager, place: Place, say: Say) -> list[str]:
             time.sleep(_POLL_SECONDS)
         # Runs outlive a worker that was killed.
         processes.end(place, _tops(place, group), _GROUPS[group][1])
+        if group == 0:
+            say_cancelled(access, under_way)
     manager.shut_down()
     deadline = time.monotonic() + _MANAGER_SECONDS
     while _managers(place) and time.monotonic() < deadline:
@@ -78,8 +84,9 @@ def _through(manager: Manager, place: Place, say: Say) -> list[str]:
     return ran
 
 
-def _by_process(place: Place, say: Say) -> list[str]:
+def _by_process(place: Place, say: Say, access: Access | None) -> list[str]:
     """What no manager looks after any more. The manager first, or it would start again what is ended."""
+    under_way = _runs(place)
     ended = [found.part for found in processes.end(place, _managers(place), _MANAGER_SECONDS)]
     for group, (_, grace) in enumerate(_GROUPS):
         for _ in range(_ROUNDS):
@@ -90,7 +97,13 @@ def _by_process(place: Place, say: Say) -> list[str]:
             if not found:
                 break
             ended += [one.part for one in processes.end(place, found, grace)]
+        if group == 0 and under_way:
+            say_cancelled(access, under_way)
     return ended
+
+
+def _runs(place: Place) -> tuple[str, ...]:
+    return tuple(found.flow_run for found in processes.runs(place) if found.flow_run)
 
 
 def _managers(place: Place) -> Sequence[Found]:

@@ -15,7 +15,7 @@ from typing import Literal
 import httpx
 
 from deployments.running import stopping
-from deployments.running.access import make_auth, record_api
+from deployments.running.access import make_auth, own_access, record_api
 from deployments.running.apart import require_apart
 from deployments.running.environment import client_environment, inherited
 from deployments.running.manager import ALIVE, FATAL, RUNNING, Manager, State, start_manager
@@ -94,7 +94,7 @@ def run(plan: Plan, tell: Tell) -> None:
     """
     plan.place.make()
     with held(plan.place):
-        if stopping.stop_all(plan.place):
+        if stopping.stop_all(plan.place, access=own_access(plan.settings)):
             tell(Event("left"))
         prefect = plan.settings.prefect
         _require_free(prefect.host, prefect.port)
@@ -109,7 +109,8 @@ def run(plan: Plan, tell: Tell) -> None:
                 time.sleep(_TICK_SECONDS)
         finally:
             tell(Event("stopping"))
-            stopping.stop_all(plan.place, lambda part: tell(Event("stopping", part)))
+            access = own_access(plan.settings)
+            stopping.stop_all(plan.place, lambda part: tell(Event("stopping", part)), access=access)
             tell(Event("stopped"))
 
 
@@ -165,7 +166,7 @@ class Upkeep:
     def _start_over(self) -> None:
         """The manager was killed: its parts are on their own. End them, and begin again."""
         self._tell(Event("ended", MANAGER))
-        stopping.stop_all(self._plan.place)
+        stopping.stop_all(self._plan.place, access=own_access(self._plan.settings))
         self._process = start_manager(self._plan.place, self._plan.environment)
         self._seen, self._tried = {}, {}
         self._workers = False

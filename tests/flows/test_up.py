@@ -59,6 +59,8 @@ def test_what_is_killed_is_back_in_30_seconds_and_nothing_is_lost(
         back(up, "wal-db")
         # Whatever it found: it came to a verdict, at its time.
         assert final(up, client, soon) in ("Completed", "Warning", "Critical")
+    # Throwaway servers run under the other account, below the umask of every part.
+    assert pra(slow_world, "verify", "--flow")["verdict"] == "PASS"
     wal_is_whole(slow_world, up)
     assert value(slow_world, "app", "SELECT count(*) FROM numbered") == str(1000 + written[0])
     assert pra(slow_world, "up", "--status")["watched"] is True
@@ -98,7 +100,7 @@ def test_a_killed_pra_up_leaves_nothing_that_down_does_not_end(slow_world: World
     third = start_up(slow_world)
     third.wait_ready()
     with api(third) as client:
-        assert name_of(client, under_way) in ("Crashed", "Cancelled", "Failed")
+        assert name_of(client, under_way) == "Cancelled"
         again = backup(third, client)
         waited = pra(slow_world, "down", "--wait", "2min")
         assert waited["waited_for"] == 1

@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 from deployments.cli.app import app
 from deployments.running.parts import EMERGENCY, POOLS, pool_of
@@ -79,7 +78,6 @@ def test_no_service_is_exposed(units: Path) -> None:
 
 
 def test_every_service_runs_a_command_that_there_is() -> None:
-    command = typer.main.get_command(app)
     for unit in UNITS.glob("*.service"):
         (line,) = re.findall(
             r"^ExecStart=/opt/pra/\.venv/bin/pra (.*)$", unit.read_text(), flags=re.MULTILINE
@@ -88,7 +86,7 @@ def test_every_service_runs_a_command_that_there_is() -> None:
         if words[0] == "up":
             pools = (*POOLS, EMERGENCY) if "%i" in line else ("",)
             assert all(pool_of(words[1].replace("%i", pool)) in (pool, None) for pool in pools)
-        done = CliRunner().invoke(command, [*words, "--help"])
+        done = CliRunner().invoke(app, [*words, "--help"])
         assert done.exit_code == 0, f"{unit.name}: {done.output}"
 
 
