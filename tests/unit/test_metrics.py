@@ -314,6 +314,59 @@ def test_the_alert_rules_ask_for_names_and_labels_that_are_exposed(measured: Tar
         assert rule["annotations"]["summary"]
 
 
+TOKEN = re.compile(
+    r"""\s*(?:(?P<metric>pra_[a-z_]+(?:\{[a-z]+="[^"]*"(?:,\s*[a-z]+="[^"]*")*\})?)|(?P<number>\d+(?:\.\d+)?)
+    |(?P<call>time\(\)|absent\()|(?P<match>(?:on|group_left)\s*\([a-z, ]*\))|(?P<set>unless|or)
+    |(?P<operator>[-+*/]|[<>]=?|[=!]=)|(?P<open>\()|(?P<close>\)))""",
+    re.VERBOSE,
+)
+"""What the rules are made of; where there is promtool, it knows more."""
+
+
+def read_expression(text: str) -> list[str]:
+    """The metrics in an expression, in order. Raises ValueError where it is none."""
+    metrics, values, joins, depth, place = [], 0, 0, 0, 0
+    while place < len(text.rstrip()):
+        match = TOKEN.match(text, place)
+        if match is None or match.lastgroup is None:
+            raise ValueError(f"no token at {text[place:][:30]!r}")
+        kind, word, place = match.lastgroup, match[match.lastgroup], match.end()
+        depth += word.count("(") - word.count(")")
+        values += kind in ("metric", "number") or word == "time()"
+        joins += kind in ("operator", "set")
+        if depth < 0 or joins > values:
+            raise ValueError(f"unexpected {word!r}")
+        if kind == "metric":
+            metrics.append(word.partition("{")[0])
+    if depth or values != joins + 1:
+        raise ValueError("it ends too early, or an operator is missing")
+    return metrics
+
+
+@pytest.mark.parametrize(
+    "text", ["pra_x >", "pra_x >> 1", "pra_x pra_y", "absent(pra_x", "pra_x) > 1", 'pra_x{a=b"} > 1', "> 1"]
+)
+def test_what_is_no_expression_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="token|unexpected|early"):
+        read_expression(text)
+
+
+def test_the_alert_rules_are_well_formed_and_name_labels_that_their_figures_have(
+    measured: TargetMetrics,
+) -> None:
+    text = exposition([measured])
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        assert set(group) <= {"name", "interval", "rules"}
+        for rule in group["rules"]:
+            assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}, rule["alert"]
+            assert re.fullmatch(r"\d+[smhdw]", rule.get("for", "1s")), rule["alert"]
+            left = read_expression(rule["expr"])[0]
+            lines = [line for line in text.splitlines() if line.startswith(f"{left}{{")]
+            wanted = set(re.findall(r"\$labels\.([a-z_]+)", json.dumps(rule["annotations"])))
+            assert not wanted or lines, rule["alert"]
+            assert all(f'{label}="' in line for line in lines for label in wanted), rule["alert"]
+
+
 def test_every_family_is_exposed_once_its_figure_is_known(measured: TargetMetrics) -> None:
     missing = {name for name in FAMILIES if f"# TYPE {name} gauge" not in exposition([measured])}
     assert missing <= {"pra_rto_forecast_timestamp_seconds"}, "it is only there when the RTO has an end"
