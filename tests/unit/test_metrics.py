@@ -347,7 +347,7 @@ def read_expression(text: str) -> list[str]:
     "text", ["pra_x >", "pra_x >> 1", "pra_x pra_y", "absent(pra_x", "pra_x) > 1", 'pra_x{a=b"} > 1', "> 1"]
 )
 def test_what_is_no_expression_is_told(text: str) -> None:
-    with pytest.raises(ValueError, match="token|unexpected|early"):
+    with pytest.raises(ValueError, match=r"token|unexpected|early"):
         read_expression(text)
 
 
