@@ -14,7 +14,7 @@ from pra.watch.status.finding import HOST, Level, StatusPass
 
 MOST = 20
 """Databases that are listed, the worst first: the page is kept at every change."""
-_NAMED = 3
+_NAMED = 8
 
 _LEVELS = {
     Level.CRITICAL: mark("CRITICAL"),
@@ -151,14 +151,19 @@ def _state(page: Page, words: Words) -> Iterator[str]:
     if not page.lines:
         yield _("No database is protected yet: run `pra init`.")
         return
-    rows = [
-        [line.target or _("this machine"), _level(line, words), _named(line), *_shown(line, words)]
-        for line in (*page.lines, *([page.host] if page.host.level else []))
-    ]
-    heads = [_("Database"), _("State"), _("What is not well"), _("Last proof"), _("Last drill")]
-    yield _table(heads, rows)
+    lines = (*page.lines, *([page.host] if page.host.level else []))
+    rows = [[_name(line, words), _level(line, words), *_shown(line, words)] for line in lines]
+    yield _table([_("Database"), _("State"), _("Last proof"), _("Last drill")], rows)
     if page.more:
         yield _("And {count} more that are no worse.").format(count=page.more)
+    # Not in the table: Prefect cuts off what is wider than its column.
+    if bad := [line for line in lines if line.bad]:
+        yield f"**{_('What is not well')}**"
+        yield "\n".join(f"- {_name(line, words)}: {_named(line)}" for line in bad)
+
+
+def _name(line: Line, words: Words) -> str:
+    return line.target or words._("this machine")
 
 
 def _level(line: Line, words: Words) -> str:
@@ -170,33 +175,32 @@ def _level(line: Line, words: Words) -> str:
 
 def _named(line: Line) -> str:
     named = ", ".join(f"`{name}`" for name in line.bad[:_NAMED])
-    return f"{named}, …" if len(line.bad) > _NAMED else named or "–"
+    return f"{named}, …" if len(line.bad) > _NAMED else named
 
 
 def _shown(line: Line, words: Words) -> list[str]:
     return [
-        "–"
-        if each is None
-        else f"[{each.verdict}, {words.moment(each.at)}](/artifacts/artifact/{each.artifact_id})"
+        f"[{each.verdict}, {words.day(each.at)}](/artifacts/artifact/{each.artifact_id})" if each else "–"
         for each in (line.proof, line.drill)
     ]
 
 
 def _presses(page: Page, words: Words) -> Iterator[str]:
     _ = words._
-    rows = []
     for line in page.lines:
-        cells = [
-            " · ".join(
+        found = {
+            group: [
                 f"[{_(word)}](/deployments/deployment/{line.press[flow]}/run)"
                 for flow, word in flows.items()
                 if flow in line.press
-            )
-            for _group, flows in _GROUPS
-        ]
-        rows.append([line.target, *(cell or "–" for cell in cells)])
-    if rows:
-        yield _table([_("Database"), *(_(group) for group, _flows in _GROUPS)], rows)
+            ]
+            for group, flows in _GROUPS
+        }
+        rows = [f"- {_(group)}: {' · '.join(links)}" for group, links in found.items() if links]
+        if rows:
+            yield f"**{line.target}**"
+            yield "\n".join(rows)
+    yield f"*{_('What each of them does')}*"
     yield "\n".join(f"- {_(meaning)}" for meaning in _MEANINGS)
 
 

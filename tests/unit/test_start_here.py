@@ -50,7 +50,7 @@ def test_before_the_first_pass_it_does_not_claim_to_know() -> None:
 def test_it_names_what_is_wrong_and_links_what_to_press() -> None:
     page = render(a_page(), NOON)
     row = next(line for line in page.splitlines() if line.startswith("| akig | **CRITICAL**"))
-    assert "`backup.near`" in row
+    assert "- akig: `backup.near`" in page
     assert "(/artifacts/artifact/7-8)" in row
     assert "[PASS, " in row
     assert "[Take a backup](/deployments/deployment/1-2/run)" in page
