@@ -52,6 +52,31 @@ class Orchestra:
         with self.client() as client:
             return str(client.read_deployment_by_name(name).id)
 
+    def deployment_id(self, name: str) -> Any:
+        from uuid import UUID
+
+        return UUID(self.deployment(name))
+
+    def runs(self, deployment: str, *, auto_scheduled: bool) -> list[Any]:
+        """Those that a schedule made, or those that it did not."""
+        from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+        chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id(deployment)]))
+        with self.client() as client:
+            found = client.read_flow_runs(deployment_filter=chosen)
+        return [run for run in found if bool(run.auto_scheduled) == auto_scheduled]
+
+    def artifact(self, run_id: str, key: str) -> str:
+        """The id of the one that a run left under this key."""
+        from uuid import UUID
+
+        from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run_id)]))
+        with self.client() as client:
+            (found,) = [each for each in client.read_artifacts(artifact_filter=mine) if each.key == key]
+        return str(found.id)
+
     def newest_run(self, deployment_id: str) -> Any:
         from uuid import UUID
 
