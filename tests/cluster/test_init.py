@@ -177,6 +177,17 @@ def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here
     assert "to add a target to" in here.pra("--config", "none.toml", *again, code=64).err
 
 
+def test_a_password_that_libpq_finds_itself_is_written_nowhere(app: str, pg18: Cluster, here: Here) -> None:
+    secret = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+    (here.home / "pgpass").write_text(f"127.0.0.1:{pg18.port}:*:{ROLE}:{secret}\n")
+    (here.home / "pgpass").chmod(0o600)
+    here.set(PGPASSFILE=str(here.home / "pgpass"))
+    here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"))
+    assert not (here.home / ".env").exists()
+    assert "PASSWORD" not in (here.home / "pra.toml").read_text()
+    assert here.pra("doctor", "--json", code=2).document["level"] == "warning"
+
+
 def test_one_that_died_before_its_file_was_there_begins_anew_and_new_keys_get_a_new_sheet(
     app: str, pg18: Cluster, here: Here
 ) -> None:
