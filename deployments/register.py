@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -32,7 +31,6 @@ from tasks import start_here
 
 _PAGE = 200
 """The server gives no more at once."""
-WRITERS = 4
 _STATUS = "status"
 _UNWATCHED = {_STATUS, "metrics"}
 """Flows whose failure brings no look at everything: the look itself, and a measurement."""
@@ -84,11 +82,9 @@ def _deploy(
         _refuse_foreign(there, wanted)
     yield from pools.make(client)
     flow_ids = {name: client.create_flow_from_name(name) for name in sorted({each.flow for each in wanted})}
-    # Each is a transaction of its own: while one waits for the database, the others go on.
-    with ThreadPoolExecutor(WRITERS) as writers:
-        yield from writers.map(
-            lambda each: _put(client, flow_ids[each.flow], there.get(each.name), each), wanted
-        )
+    # One after the other: the server is one process and SQLite takes one writer; four were no faster.
+    for each in wanted:
+        yield _put(client, flow_ids[each.flow], there.get(each.name), each)
     for name in sorted(leaving(there, {each.name for each in wanted}, owner)):
         client.delete_deployment(there[name].id)
         yield Change(name, "removed")
