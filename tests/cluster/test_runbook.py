@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -209,6 +210,32 @@ def test_a_lost_signing_key_leaves_old_backups_valid(desk: Desk) -> None:
     (home / "pra.toml").write_text(f'{toml}\n[signing]\ntrusted = ["{old}"]\n')
     assert desk.operator.pra("verify", "--json").document["verdict"] == "PASS"
     desk.type("pra backup akig")
+
+
+def test_an_empty_host_needs_the_sheet_and_the_far_copy(desk: Desk, tmp_path: Path) -> None:
+    """The page is typed elsewhere; of the old place one repository and paper are left."""
+    keys, look = (desk.block("site-loss", having=having) for having in ("identity.txt", "pra backups"))
+    sheet, old = desk.type("pra key sheet"), desk.operator.home
+    desk.server.stop()
+    shutil.rmtree(old / "state")
+    shutil.rmtree(old / "local")
+    (old / "pra.toml").unlink()
+    home = tmp_path / "new"
+    home.mkdir()
+    (old / "bin").rename(home / "bin")
+    trusted = re.findall(r"ed25519:[\w+/=]+", sheet)[0]
+    (url,) = (line.split()[1] for line in sheet.splitlines() if line.strip().endswith("/second"))
+    (home / "pra.toml").write_text(
+        '[targets.akig]\ndsn = "host=127.0.0.1 dbname=akig"\nrepositories = ["second"]\n'
+        f'[repositories.second]\nurl = "{url}"\n[signing]\ntrusted = ["{trusted}"]\n'
+        f'[postgres]\nbindir = "{desk.server.bindir}"\n'
+    )
+    (home / "identity.txt").write_text(re.findall(r"AGE-SECRET-KEY-1\w+", sheet)[0] + "\n")
+    desk.operator = Operator(home)
+    make, *rest = keys.splitlines()
+    assert make == "make venv"
+    desk.type("\n".join(rest))
+    assert "PASS" in desk.type(look)
 
 
 # -- base backups and WAL --------------------------------------------------------------------------
