@@ -70,7 +70,7 @@ def test_what_is_killed_is_back_in_30_seconds_and_nothing_is_lost(
     assert up.process.wait(10) == 0, up.said()
     assert mention(slow_world.settings.state_dir) == {}
     stopped = [line.split()[-1] for line in up.said().splitlines() if " Stopping " in line]
-    assert stopped == ["worker-backup.", "worker-verify.", "wal-db.", "prefect."]
+    assert stopped == ["everything.", "worker-backup.", "worker-verify.", "wal-db.", "prefect."]
 
 
 def test_a_killed_pra_up_leaves_nothing_that_down_does_not_end(slow_world: World, start_up: StartUp) -> None:
