@@ -139,14 +139,9 @@ def test_a_second_one_at_the_same_place_is_refused(place: Place) -> None:
 
 
 def test_down_where_nothing_runs_says_so(operator: Operator) -> None:
-    assert operator.pra("down", "--json").document == {
-        "schema": "pra/down/1", "ran": False, "left": [], "waited_for": 0,
-    }  # fmt: skip
     assert "Nothing was running" in operator.pra("down").out
     assert operator.pra("up", "--status", "--json", code=1).document["running"] is False
 
 
 def test_a_part_that_there_is_not_is_refused(operator: Operator) -> None:
-    ran = operator.pra("up", "worker-nowhere", code=64)
-    assert "worker-backup" in ran.err
-    assert operator.pra("up", "prefect", "--emergency", code=64).err.count("hint") == 1
+    assert "worker-backup" in operator.pra("up", "worker-nowhere", code=64).err
