@@ -27,6 +27,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.scratch import SCRATCH
+
 DATA = Path(__file__).parent / "data"
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "only-for-tests"
@@ -90,7 +92,7 @@ class Cluster:
         self.bindir = bindir
         self.account = unprivileged_account()
         # Short: a socket's path may have 107 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=SCRATCH))
         self.pgdata = self.directory / "data"
         self.log = self.directory / "log"
         self.port = free_port()
@@ -252,7 +254,7 @@ class Cluster:
 
 def _sweep() -> None:
     """End servers of test runs that were killed before their fixtures could."""
-    for directory in Path("/tmp").glob(f"{PREFIX}*"):
+    for directory in SCRATCH.glob(f"{PREFIX}*"):
         owner = directory.name.removeprefix(PREFIX).split("-")[0]
         if not owner.isdigit() or Path(f"/proc/{owner}").exists():
             continue

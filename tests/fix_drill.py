@@ -29,6 +29,7 @@ from pra.settings import load_settings
 from tests.fix_cluster import Cluster
 from tests.fix_physical import PHYSICAL, SETTINGS, SUMMARIES, bindir_of
 from tests.fix_world import MakeWorld, World
+from tests.scratch import SCRATCH
 
 SCHEMA = """
 CREATE TABLE contracts (id bigint PRIMARY KEY, tenant text NOT NULL, rent numeric NOT NULL);
@@ -52,19 +53,19 @@ def drill_world(world_maker: MakeWorld) -> Iterator[World]:
     """
     server = Cluster(bindir_of(18), settings=SETTINGS + SUMMARIES)
     # Of its own: drills of other test processes are nobody's business here.
-    root = Path("/var/tmp") / f"pra-d-{os.getpid()}-{secrets.token_hex(3)}"
+    root = SCRATCH / f"pra-d-{os.getpid()}-{secrets.token_hex(3)}"
     root.mkdir(mode=0o711)
     try:
         server.start()
         server.createdb("app")
         server.execute("app", *[line for line in SCHEMA.split(";\n") if line.strip()])
         extra = PHYSICAL + 'slot = "pra_origin"\n'
-        world = world_maker(server, "app", engine="physical", extra=extra)
+        world = world_maker(server, "app", engine="physical", extra=extra, sandboxes=root)
         config = Path(world.environment["PRA_CONFIG"])
         text = config.read_text().replace(
             'lock_wait = "2s"', 'lock_wait = "2s"\ncritical_tables = ["contracts", "payments"]'
         )
-        config.write_text(f'{text}\n[sandbox]\ndir = "{root}"\n')
+        config.write_text(text)
         world = reload(world, config)
         world.backup(full=True)
         server.stop()

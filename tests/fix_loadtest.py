@@ -20,6 +20,7 @@ from pra.procedures import loadtest
 from pra.settings import load_settings
 from tests.fix_cluster import Cluster
 from tests.fix_world import MakeWorld, World
+from tests.scratch import SCRATCH
 
 MEGABYTES = 50
 CRITICAL = 'critical_tables = ["users", "properties", "contracts", "payments", "invoices"]'
@@ -32,11 +33,10 @@ def load_world(pg18: Cluster, world_maker: MakeWorld) -> Iterator[World]:
     with pg18.connect(name) as connection:
         create(connection, megabytes=MEGABYTES)
     # Of its own: sandboxes of other test processes are nobody's business here.
-    root = Path("/var/tmp") / f"pra-l-{os.getpid()}-{secrets.token_hex(3)}"
+    root = SCRATCH / f"pra-l-{os.getpid()}-{secrets.token_hex(3)}"
     root.mkdir(mode=0o711)
     try:
-        extra = f'[sandbox]\ndir = "{root}"\n'
-        world = with_lines(world_maker(pg18, name, extra=extra), CRITICAL)
+        world = with_lines(world_maker(pg18, name, sandboxes=root), CRITICAL)
         world.backup()
         yield world
     finally:

@@ -34,6 +34,7 @@ from pra.wal.shipping import seal_segment, ship, ship_history
 from tests.fix_cluster import Cluster, free_port
 from tests.fix_physical import SETTINGS, SUMMARIES, bindir_of
 from tests.fix_record import make_storage
+from tests.scratch import SANDBOXES, SCRATCH
 
 TARGET = "db"
 ROWS = 10
@@ -144,7 +145,7 @@ class Recoverable:
                 folder.with_suffix(".wal"), scope=scope, identities=(), segment_bytes=SEGMENT_BYTES,
                 account=account, limit_bytes=limit_bytes,
             )  # fmt: skip
-            root = sandbox_root(None, Path("/tmp"))
+            root = sandbox_root(SANDBOXES, Path("/tmp"))
             opened = open_recovery(
                 scope, self.source.tools, folder, root=root, account=account, role="postgres", ahead=ahead,
                 durable=durable,
@@ -202,7 +203,7 @@ def count(server: RecoveringServer) -> int:
 @contextmanager
 def a_place() -> Iterator[Path]:
     """A folder whose owner may run a server; below one that everybody may enter."""
-    folder = Path("/var/tmp") / f"pra-t-{os.getpid()}-{secrets.token_hex(4)}"
+    folder = SCRATCH / f"pra-t-{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o755)
     try:
         yield folder

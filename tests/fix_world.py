@@ -29,6 +29,7 @@ from pra.settings import Settings, load_settings
 from pra.storage.base import Storage
 from pra.timing import Clock, utc_now
 from tests.fix_cluster import Cluster
+from tests.scratch import SANDBOXES, SCRATCH
 
 TOML = """\
 [targets.db]
@@ -51,6 +52,9 @@ recipients = ["{recipient}"]
 
 [postgres]
 bindir = "{bindir}"
+
+[sandbox]
+dir = "{sandboxes}"
 """
 
 
@@ -130,7 +134,13 @@ def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
     """The same for fixtures that outlive a test."""
 
     def make(
-        cluster: Cluster, database: str, *, user: str | None = None, engine: str = "logical", extra: str = ""
+        cluster: Cluster,
+        database: str,
+        *,
+        user: str | None = None,
+        engine: str = "logical",
+        extra: str = "",
+        sandboxes: Path | None = None,
     ) -> World:
         home = tmp_path_factory.mktemp("world")
         state = home / "state"
@@ -144,6 +154,7 @@ def world_maker(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
             home=home,
             recipient=report.recipient,
             bindir=cluster.bindir,
+            sandboxes=sandboxes or SANDBOXES,
         )
         config = home / "pra.toml"
         config.write_text(text + extra)
@@ -163,7 +174,7 @@ def world(pg18: Cluster, chinook: str, make_world: MakeWorld) -> World:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder whose owner may run a server; below one that everybody may enter."""
-    folder = Path("/var/tmp") / f"pra-t-{os.getpid()}-{secrets.token_hex(4)}"
+    folder = SCRATCH / f"pra-t-{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o755)
     yield folder
     shutil.rmtree(folder)

@@ -23,6 +23,7 @@ from tests.fix_cluster import Cluster
 from tests.fix_physical import world_of
 from tests.fix_recovery import a_cluster, a_place
 from tests.fix_world import MakeWorld, World
+from tests.scratch import SANDBOXES
 
 STEPS: Sequence[tuple[str, Sequence[str]]] = (
     (
@@ -118,7 +119,7 @@ def recovered(world: World, made: RecoveryPlan, place: Path) -> Iterator[tuple[A
             scope=context.scope, identities=identities, segment_bytes=made.segment_bytes, exact=made.exact,
             account=account,
         )  # fmt: skip
-        root = sandbox_root(None, Path("/tmp"))
+        root = sandbox_root(SANDBOXES, Path("/tmp"))
         opened = open_recovery(
             context.scope, tools, assembled.data, root=root, account=account, role="postgres", ahead=ahead
         )

@@ -19,6 +19,7 @@ from pra.postgres.sandbox import open_sandbox, sandbox_account, sandbox_root, sw
 from pra.postgres.tools import Tools
 from pra.proc import Scope, can_isolate
 from tests.fix_cluster import Cluster
+from tests.scratch import SANDBOXES
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Locale:
 
 @pytest.fixture
 def root() -> Path:
-    return sandbox_root(None, Path("/tmp"))
+    return sandbox_root(SANDBOXES, Path("/tmp"))
 
 
 def tools_of(cluster: Cluster) -> Tools:

@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 
 from tests.fix_slack import Slack
 from tests.fix_world import World
+from tests.scratch import SANDBOXES
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -94,7 +95,7 @@ def test_a_verification_that_is_told_to_stop_ends_its_sandbox(flow_world: World,
     """SIGTERM while the sandbox runs: neither a server nor its files are left."""
     flow_world.backup()
     config = flow_world.home / "pra.toml"
-    config.write_text(config.read_text() + f'[sandbox]\ndir = "{sandboxes}"\n')
+    config.write_text(config.read_text().replace(f'"{SANDBOXES}"', f'"{sandboxes}"'))
 
     def servers() -> list[str]:
         return [line for line in commands_with(str(sandboxes)).values() if "/postgres -D" in line]
