@@ -52,6 +52,9 @@ def test_a_backup_is_published_named_and_shown(flow_world: World, slack: Slack) 
 
     direct = flow_world.backup()
     assert sorted({row["Phase"] for row in phases}) == sorted({phase.name for phase in direct.phases})
+    log = (flow_world.settings.state_dir / "logs" / "akig_backup.log").read_text().splitlines()
+    said = [line.split()[2:6] for line in log]
+    assert said == [["OK", "db", "backup:", f"{name},"] for name in (backup_id, direct.backup_id)]
 
 
 def test_one_broken_repository_is_partial_and_named(flow_world: World, slack: Slack) -> None:
