@@ -38,7 +38,8 @@ def explain(error: ToolError, server: Server) -> PraError:
         return RightsError(
             f"the role may not read {name}", op=error.op, hint=f"Run: GRANT SELECT ON {name} TO {user};"
         )
-    if "lock timeout" in text or "could not obtain lock" in text:
+    # pg_dump sets both limits to 0 for itself, and statement_timeout to --lock-wait-timeout while it locks.
+    if re.search(r"(?:lock|statement) timeout|could not obtain lock", text):
         return PostgresError(
             "a table's lock could not be had in time",
             op=error.op,
