@@ -1,7 +1,8 @@
 # Everything a person or a machine types here. `make help` lists it.
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
-PYTEST := .venv/bin/pytest -n 2 --dist worksteal
+# Three on two cores: many tests wait for a server, and leave theirs idle.
+PYTEST := .venv/bin/pytest -n 3 --dist worksteal
 # The size of the demo's database in megabytes, and whether its Prefect UI stays up: make demo SIZE=50 KEEP=1
 SIZE ?= 300
 KEEP ?=

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import re
+import secrets
 import select
+import shutil
 import subprocess
 import sys
 import termios
@@ -21,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 from deployments.cli.app import run
 from tests.fix_cluster import Cluster
 from tests.fix_operator import Ran
+from tests.scratch import SCRATCH
 
 ROLE, PASSWORD = "backup", 'p\'w \\ "odd"'
 
@@ -88,8 +91,13 @@ class Here:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    return Here(tmp_path, monkeypatch, capsys)
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """On the disk of the tests' servers: that a repository is there, too, is a finding."""
+    folder = SCRATCH / f"pra-h-{os.getpid()}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o755)
+    yield Here(folder, monkeypatch, capsys)
+    monkeypatch.undo()  # it is the working directory
+    shutil.rmtree(folder)
 
 
 # -- a conversation ------------------------------------------------------------------------------

@@ -203,11 +203,11 @@ def test_slack_that_asks_for_longer_than_there_is_is_left_alone(slack: Slack) ->
 def test_a_silent_channel_costs_its_limit_and_no_more(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(senders, "CHANNEL_SECONDS", 0.5)
+    monkeypatch.setattr(senders, "CHANNEL_SECONDS", 2.0)
     watched.slack.mute = threading.Event()
     error = RestoreError("2 tables differ", op="check")
     problems = alerts.notify_failure(watched.settings, error, what="verify", target="akig")
-    assert problems == ["slack did not take the alert: no answer within 0.5 s"]
+    assert problems == ["slack did not take the alert: no answer within 2 s"]
     assert watched.mailbox.subjects == ["P1 · New incident: akig verify", "P2 · New incident: alerts slack"]
 
 

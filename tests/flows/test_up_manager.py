@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from deployments.running.parts import Part, supervisor_config
 from deployments.running.place import Place, held
 from pra.errors import BusyError
 from tests.fix_operator import Operator
+from tests.scratch import SCRATCH
 
 # Says when it began and when it was asked to end. With a second argument it starts a run, in its own session.
 PROGRAM = """
@@ -43,12 +46,15 @@ while True:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """Named so that a careless file would be misread."""
-    found = Place(tmp_path / "l'état; là")
+def place() -> Iterator[Place]:
+    """Named so that a careless file would be misread; short, for the socket in it."""
+    folder = SCRATCH / f"pra-u-{os.getpid()}-{secrets.token_hex(3)}"
+    folder.mkdir(mode=0o700)
+    found = Place(folder / "l'état; là")
     found.make()
     yield found
     stopping.stop_all(found)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
