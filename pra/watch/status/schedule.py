@@ -111,7 +111,7 @@ def judge(
     return Finding("schedule", HOST, Level.OK, f"{len(deployments)} deployments, no run is late", 0, "count")
 
 
-_WORKER = "Start the worker of its pool: prefect worker start --pool …"
+_WORKER = "Start the worker of its pool: pra up, or its own service (pra up worker-…)."
 _STUCK = "Look at the run's log; cancel it in the Prefect interface if its process is gone."
 
 
