@@ -22,7 +22,9 @@ _LOST = re.compile(
     r"|the database system is (?:starting up|shutting down|in recovery)|invalid snapshot identifier"
     r"|could not receive data|could not read (?:COPY|from) |could not get (?:COPY|write-ahead|backup)"
     r"|COPY stream ended|terminating walsender|unexpected termination of replication"
-    r"|SSL connection has been closed|snapshot .* does not exist",
+    r"|SSL connection has been closed|snapshot .* does not exist"
+    # What is left to say for pg_dump where the server ended a worker before that could speak.
+    r"|a worker process died unexpectedly",
     re.IGNORECASE,
 )
 

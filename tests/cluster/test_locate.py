@@ -169,6 +169,7 @@ def test_a_span_that_is_none_is_refused(past: Past) -> None:
         past.find(STILL_THERE, since=now, until=now)
 
 
+@pytest.mark.all
 @pytest.mark.timeout(60)
 def test_one_transaction_that_fills_many_segments_is_found(small: World) -> None:
     """Its interval is too long to be listed, and holds nothing to ask at but itself."""

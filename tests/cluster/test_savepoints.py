@@ -35,7 +35,9 @@ def many_savepoints(world: World) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.mark.parametrize("major", [18, pytest.param(17, marks=pytest.mark.all), 15])
+@pytest.mark.parametrize(
+    "major", [18, pytest.param(17, marks=pytest.mark.all), pytest.param(15, marks=pytest.mark.all)]
+)
 def test_a_backup_under_many_savepoints_is_not_at_fault(
     make_physical: MakePhysical, make_world: MakeWorld, major: int
 ) -> None:

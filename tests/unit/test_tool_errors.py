@@ -27,6 +27,12 @@ def test_a_lock_that_could_not_be_had_is_worth_a_second_try(said: str) -> None:
     assert "lock" in error.message
 
 
+def test_a_dump_whose_worker_lost_the_server_is_worth_a_second_try() -> None:
+    said = "pg_dump: error: a worker process died unexpectedly"
+    error = explain(ToolError("pg_dump exited with 1", stderr=said, returncode=1, op="dump database"), SERVER)
+    assert error.transient
+
+
 def test_what_nobody_understands_stays_as_it_is() -> None:
     error = ToolError("pg_dump exited with 1", stderr="pg_dump: error: ?", returncode=1, op="dump database")
     assert explain(error, SERVER) is error
