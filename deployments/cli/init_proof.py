@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from checks import Checks
 from deployments.cli.doctor_words import show_findings
-from deployments.cli.init_repositories import cost_of, show_cost
+from deployments.cli.init_cost import cost_of, show_cost
 from deployments.cli.init_state import Setup
 from deployments.cli.output import coloured, size
 from deployments.cli.proof import proof_json, show_proof

@@ -1,4 +1,4 @@
-"""The repositories of ``pra init``: named, tried by writing into them, and what they will have to hold."""
+"""The repositories of ``pra init``: named, and tried by writing into them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from deployments.cli.doctor_words import show_findings
+from deployments.cli.init_cost import say_cost
 from deployments.cli.init_state import Setup, refuse_critical
-from deployments.cli.output import size
 from pra.errors import UsageError
-from pra.retention import Policy
-from pra.settings import Repository, Retention, from_environment
+from pra.settings import Repository, from_environment
 from pra.settings_source import read_dotenv, variable
 from pra.setup import repositories as trials
 from pra.setup.answers import RepositoryAnswer, check_name
-from pra.setup.estimate import Cost, retention_cost
 from pra.storage.local import LocalStorage
 from pra.watch.status.finding import Level
 
@@ -39,7 +37,7 @@ def repositories(this: Setup) -> None:
         if _works(this, answer):
             chosen.append(answer)
     this.answer(repositories=tuple(chosen))
-    _show_cost(this)
+    say_cost(this)
 
 
 def _another(this: Setup, chosen: list[RepositoryAnswer]) -> bool:
@@ -66,8 +64,8 @@ def _given(this: Setup) -> list[RepositoryAnswer]:
                     hint=f"Add --repository {name}=URL.",
                 )
     return [
-        _of_settings(this, name)
-        if not url
+        _of_settings(this, name, as_url(url), given.endpoints.get(name))
+        if not url or name in _configured(this)
         else RepositoryAnswer(
             name,
             as_url(url),
@@ -80,14 +78,28 @@ def _given(this: Setup) -> list[RepositoryAnswer]:
     ]
 
 
-def _of_settings(this: Setup, name: str) -> RepositoryAnswer:
-    """One that pra.toml has already."""
-    known = this.before.repositories if this.before else {}
+def _configured(this: Setup) -> dict[str, Repository]:
+    return this.before.repositories if this.before else {}
+
+
+def _of_settings(this: Setup, name: str, url: str = "", endpoint: str | None = None) -> RepositoryAnswer:
+    """One that pra.toml has already, and keeps: what is tried must be what will be used. Raises UsageError.
+
+    Args:
+        url, endpoint: As they were named again; empty where only the name was given.
+    """
+    known = _configured(this)
     if name not in known:
         raise UsageError(
             f"no such repository: {name}", op="read options", hint=f"Give its URL: --repository {name}=URL."
         )
     found = known[name]
+    if url not in ("", found.url) or endpoint not in (None, found.endpoint):
+        raise UsageError(
+            f"there is a repository {name} already, at another place",
+            op="read options",
+            hint=f"Use that one with --repository {name}, or give the new one another name.",
+        )
     return RepositoryAnswer(
         name, found.url, found.endpoint, found.region, found.access_key_id, found.object_lock
     )
@@ -122,8 +134,8 @@ def _asked(this: Setup, taken: set[str]) -> RepositoryAnswer:
     name = ask.text(
         _("Name of the repository"),
         "--repository NAME=URL",
-        default=default if default not in taken else f"{default}-{len(taken) + 1}",
-        check=lambda text: _check_free(text, taken),
+        default=_free(default, taken | set(_configured(this))),
+        check=lambda text: _check_free(text, taken | set(_configured(this))),
     )
     if not remote:
         return RepositoryAnswer(name, url)
@@ -150,6 +162,12 @@ def _check_url(url: str) -> None:
             hint="Write one of the two; a path alone is a directory here.",
         )
     _settings_of(RepositoryAnswer("new", url), None)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name itself, or with the first number that makes it another."""
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (name, *numbered) if each not in taken)
 
 
 def _check_free(name: str, taken: set[str]) -> None:
@@ -222,62 +240,3 @@ def _make(this: Setup, repository: Repository) -> None:
     if this.ask.sure(question, default=True):
         LocalStorage(repository.name, repository.url).initialise()
         this.out.text(escape(_("Made {folder}, for this account alone.").format(folder=folder)))
-
-
-# -- cost ----------------------------------------------------------------------------------------
-
-
-def cost_of(this: Setup) -> Cost:
-    """What each repository will have to hold, by the size of what is protected."""
-    report, answers = this.server, this.answers
-    physical = answers.engine == "physical"
-    return retention_cost(
-        policy(this),
-        answers.engine,
-        report.replication.server_bytes if physical else report.facts.database_bytes,
-        wal_rate=report.wal_rate,
-        incremental=physical and report.major >= 17 and report.replication.summarize_wal,
-    )
-
-
-def policy(this: Setup) -> Policy:
-    kept = this.before.retention if this.before else Retention()
-    return Policy(kept.hourly, kept.daily, kept.weekly, kept.monthly, window=kept.pitr_window)
-
-
-def _show_cost(this: Setup) -> None:
-    this.cost = cost_of(this)
-    show_cost(this, this.cost)
-    for finding in this.findings:
-        if finding.name.endswith(".write"):
-            _compare(this, finding.name.split(".")[1], this.cost)
-
-
-def show_cost(this: Setup, cost: Cost) -> None:
-    """The bytes, and how they were computed."""
-    _ = this._
-    kept = f"{cost.fulls} × {size(cost.full_bytes)}"
-    if cost.increments:
-        kept += f" + {cost.increments} × {size(cost.increment_bytes)}"
-    assumed = _("a backup being assumed to take {share} of the {source} that it copies")
-    basis = _("measured by this backup") if cost.measured else assumed
-    basis = basis.format(share=f"{cost.share:.0%}", source=size(cost.source_bytes))
-    sentence = _("Each repository will hold about {total}: {kept}, {basis}.")
-    this.out.text(escape(sentence.format(total=size(cost.total), kept=kept, basis=basis)))
-    if cost.engine == "physical":
-        if cost.wal_bytes is None:
-            this.out.text(_("To that comes WAL of a week; how much the server writes is not known yet."))
-        else:
-            sentence = _("Of that, {wal} is WAL of a week, by what the server has written so far.")
-            this.out.text(sentence.format(wal=size(cost.wal_bytes)))
-
-
-def _compare(this: Setup, name: str, cost: Cost) -> None:
-    """Say where a local disk will not hold it."""
-    answer = next((each for each in this.answers.repositories if each.name == name), None)
-    if answer is None or not answer.url.startswith("file://"):
-        return
-    free = LocalStorage(name, answer.url).free_bytes()
-    if free is not None and free < cost.total:
-        sentence = this._("{name} has {free} free, which will not do: a larger disk, or a shorter retention.")
-        this.out.text(f"[yellow]{escape(sentence.format(name=name, free=size(free)))}[/]")

@@ -177,6 +177,23 @@ def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here
     assert "to add a target to" in here.pra("--config", "none.toml", *again, code=64).err
 
 
+def test_a_repository_of_a_known_name_at_another_place_is_refused(
+    app: str, pg18: Cluster, here: Here
+) -> None:
+    """Else the other place would be tried, and the known one used."""
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"))
+    before = (here.home / "pra.toml").read_bytes()
+    here.set(PRA_TARGETS__BOOKS__PASSWORD=PASSWORD)
+    again = ["init", "--yes", "--add-target", "--dsn", dsn_of(pg18, app), "--name", "books", "--no-backup"]
+    done = here.pra(*again, "--no-rules", "--repository", f"near={here.home}/other", code=64)
+    assert "there is a repository near already, at another place" in done.err
+    assert "--repository near" in done.err
+    assert not (here.home / "other").exists()
+    assert (here.home / "pra.toml").read_bytes() == before
+    here.pra(*again, "--no-rules", "--repository", f"near={here.home}/near")
+
+
 def test_a_password_that_libpq_finds_itself_is_written_nowhere(app: str, pg18: Cluster, here: Here) -> None:
     secret = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
     (here.home / "pgpass").write_text(f"127.0.0.1:{pg18.port}:*:{ROLE}:{secret}\n")
