@@ -144,6 +144,14 @@ def test_wrong_values_are_mended_from_the_table_beside(desk: Desk) -> None:
     assert desk.ask("SELECT count(*) FROM payments WHERE amount = id * 10") == 1000
 
 
+def test_pages_are_looked_through(desk: Desk) -> None:
+    """Without its extension it says so, and is not silent."""
+    look = desk.block("data-corruption", having="pg_amcheck")
+    desk.type(look, code=1)
+    assert desk.type(look.replace("--progress", "--install-missing")) == ""
+    assert "100%" in desk.type(look.replace("# reads everything", "2>&1"))
+
+
 def test_a_dropped_table_is_back_in_its_place(desk: Desk) -> None:
     desk.server.execute("akig", "DROP TABLE payments")
     assert "payments is gone" in desk.type("pra status akig || true")

@@ -21,6 +21,7 @@ from pra.settings_source import NOT_SETTINGS, _annotation
 from pra.watch.rules import SECTIONS
 from tests import documents
 from tests.documents import BESIDE, DECISIONS, DOCUMENTS, ENGLISH, FRENCH, ROOT, Block
+from tests.fix_cluster import embedded_bindir
 
 SHELL = ("", "sh")
 LANGUAGES = {*SHELL, "text", "toml", "sql", "json", "yaml", "ini", "markdown", "dockerfile"}
@@ -58,6 +59,20 @@ def test_every_command_of_a_block_exists(block: Block) -> None:
     found = list(documents.commands(block.text))
     assert found, "a shell block without a command: call it text"
     assert [complaint for words in found if (complaint := wrong_with(words))] == []
+
+
+def test_programs_of_postgresql_know_their_options() -> None:
+    """They have much in common, and not all: one calls ``--dbname`` what another is given without a name."""
+    given: dict[str, set[str]] = {}
+    for block in documents.blocks(*SHELL):
+        for words in documents.commands(block.text):
+            given.setdefault(words[0], set()).update(word for word in words if re.match(r"--\w", word))
+    folder = embedded_bindir()
+    known = {name: options for name, options in given.items() if options and (folder / name).exists()}
+    assert {"pg_amcheck", "createdb", "pg_restore"} <= set(known)
+    for name, options in known.items():
+        told = subprocess.run([folder / name, "--help"], capture_output=True, text=True, check=True).stdout
+        assert {option.split("=")[0] for option in options} <= set(re.findall(r"--[\w-]+", told)), name
 
 
 def test_every_block_is_a_script_that_a_shell_can_read() -> None:
