@@ -195,6 +195,8 @@ def _works(this: Setup, answer: RepositoryAnswer) -> bool:
     if this.given.yes or this.given.repositories:
         refuse_critical(found)
     if any(finding.level is Level.CRITICAL for finding in found):
+        # Given up, perhaps for one of another name: .env must not speak of what pra.toml has not.
+        this.secrets.pop(variable(("repositories", answer.name, "secret_access_key")), None)
         return False
     this.findings += found
     return True

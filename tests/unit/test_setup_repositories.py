@@ -6,13 +6,24 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
 
+from deployments.cli.init_ask import Given
+from deployments.cli.init_repositories import _works
+from deployments.cli.init_state import Setup
+from deployments.cli.output import Output
+from pra.messages import translator
 from pra.settings import Repository
+from pra.settings_source import variable
+from pra.setup.answers import RepositoryAnswer
 from pra.setup.diagnosis import Diagnosis
+from pra.setup.progress import Progress
 from pra.setup.repositories import places, trial
+from pra.setup.server import ServerReport
 from pra.watch.status.finding import Level
 from tests.fix_store import KEY_ID, SECRET, Server
 
@@ -117,3 +128,17 @@ def test_two_folders_of_one_disk_are_one_place(tmp_path: Path) -> None:
     assert places([*here, Repository(name="far", url="s3://bucket/p")]) == 2
     shutil.rmtree(tmp_path / "b")
     assert places(here) == 2, "what is not there is not known to be the same"
+
+
+def test_the_secret_of_a_repository_that_was_given_up_is_not_written(
+    moto_server: Server, tmp_path: Path
+) -> None:
+    """In ``.env`` it would be about a repository that pra.toml does not have, which every command refuses."""
+    out = Output(False, translator("en"))
+    this = Setup(Given(), out, "en", tmp_path / "pra.toml", tmp_path, None, Progress(tmp_path / "pra.toml"))
+    this.report = cast(ServerReport, SimpleNamespace(data_directory=None))
+    name = variable(("repositories", "far", "secret_access_key"))
+    this.secrets[name] = SECRET
+    gone = RepositoryAnswer("far", "s3://no-such-bucket/x", moto_server.endpoint, "us-east-1", KEY_ID)
+    assert not _works(this, gone)
+    assert name not in this.secrets
