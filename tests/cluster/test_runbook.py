@@ -141,6 +141,9 @@ def test_wrong_values_are_mended_from_the_table_beside(desk: Desk) -> None:
     file = desk.server.directory / "mend.sql"
     file.write_text(typed)
     desk.server.psql(file, "akig")
+    assert desk.ask("SELECT count(*) FROM payments WHERE amount = -1") == 7, "the rows are looked at first"
+    file.write_text(f"{typed}COMMIT;\n")
+    desk.server.psql(file, "akig")
     assert desk.ask("SELECT count(*) FROM payments WHERE amount = id * 10") == 1000
 
 

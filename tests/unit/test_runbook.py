@@ -287,6 +287,25 @@ def test_what_failover_does_by_itself_is_in_its_table(tmp_path: Path) -> None:
     assert "findmnt --target '/backups/with blank'" in text
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_pasted_whole_neither_drops_nor_commits(
+    settings: Settings, language: str, tmp_path: Path
+) -> None:
+    """A partition that was not moved goes with its schema under CASCADE; a COMMIT waits for no look."""
+    file = tmp_path / "sql.md"
+    file.write_text(render(settings, None, language))
+    documents.source.cache_clear()
+    typed = [re.sub("--.*", "", block.text) for block in documents.blocks("sql", files=(file,))]
+    assert any("DROP SCHEMA" in text for text in typed)
+    assert not [text for text in typed if re.search("CASCADE|COMMIT", text)]
+
+
+def test_a_table_goes_back_to_the_schema_it_is_of(tmp_path: Path) -> None:
+    text = render(load(tmp_path, DIRECTORY.replace("public.articles", "sales.articles")), None, "en")
+    assert "restored_20261122t094107z.articles SET SCHEMA sales;" in text
+    assert "payments SET SCHEMA public;" in DOCUMENTS["fr"].read_text()
+
+
 # -- names from outside ----------------------------------------------------------------------------
 
 EVIL = '<script>alert("1")</script> | `x` [a](javascript:1) **b** <img src=x>'
