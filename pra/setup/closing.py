@@ -5,6 +5,7 @@ Nobody adopts a tool to read its list of gaps, and everybody who lost data would
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,16 @@ class Situation:
     scheduled: bool
     sheet: str = ""
 
+    @property
+    def rto(self) -> str:
+        return format_duration(parse_duration(self.answers.rto).total_seconds())
+
+    @property
+    def too_slow(self) -> bool:
+        """A restore took longer than it may."""
+        limit = parse_duration(self.answers.rto).total_seconds()
+        return self.rto_seconds is not None and self.rto_seconds > limit
+
 
 def protects(this: Situation, _: Translate) -> list[Line]:
     """What holds now."""
@@ -67,12 +78,9 @@ def protects(this: Situation, _: Translate) -> list[Line]:
             backup_id=this.proven, target=this.answers.target
         )
         found.append(Line("proof", text))
-    if this.rto_seconds is not None:
-        text = _("a restore took {took}, of {rto} that it may take").format(
-            took=format_duration(this.rto_seconds),
-            rto=format_duration(parse_duration(this.answers.rto).total_seconds()),
-        )
-        found.append(Line("rto", text))
+    if this.proven and this.rto_seconds is not None and not this.too_slow:
+        text = _("a restore took {took}, of {rto} that it may take")
+        found.append(Line("rto", text.format(took=format_duration(this.rto_seconds), rto=this.rto)))
     if this.places > 1:
         found.append(
             Line("places", _("each backup lies in {count} separate places").format(count=this.places))
@@ -100,6 +108,9 @@ def _recovery(this: Situation, _: Translate) -> list[Line]:
     answers, found = this.answers, []
     if not this.proven:
         found.append(Line("proof", _("no backup is proven yet"), f"pra verify {answers.target}"))
+    if this.rto_seconds is not None and this.too_slow:
+        text = _("an RTO of {rto}: a restore took {took}")
+        found.append(Line("rto", text.format(rto=this.rto, took=format_duration(this.rto_seconds))))
     if answers.engine == "physical" and not this.streaming:
         text = _("what is written between two backups: no streamer ships the WAL yet")
         found.append(Line("streamer", text, f"pra wal stream {answers.target}"))
@@ -127,7 +138,7 @@ def _place(this: Situation, _: Translate) -> list[Line]:
         found.append(Line("lock", text, "object_lock = true    # [repositories.offsite]"))
     if this.sheet:
         text = _("the recovery sheet still lies on this machine: print it, keep it elsewhere, remove it")
-        found.append(Line("sheet", text, f"shred -u {this.sheet}"))
+        found.append(Line("sheet", text, f"shred -u {shlex.quote(this.sheet)}"))
     return found
 
 

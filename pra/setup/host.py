@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ def keys(settings: Settings, now: datetime) -> list[Diagnosis]:
     """Signing key and age identity: there, private, readable, and the ones that the settings mean."""
     opened = [path for path in key_files(settings) if _mode(path) not in _KEY_MODES]
     if opened:
-        named = " ".join(str(path) for path in opened)
+        named = " ".join(shlex.quote(str(path)) for path in opened)
         fact = f"{named} can be read by others, or not by us"
         hint = "Make it yours alone; where others could read it, replace the keys: pra key rotate"
         return [ill(Level.CRITICAL, "keys", HOST, fact, hint, Mend("shell", f"chmod 600 {named}"))]

@@ -22,8 +22,9 @@ OK, WARNING, CRITICAL = Level.OK, Level.WARNING, Level.CRITICAL
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    report = make_keys(tmp_path / "keys")
-    return Settings(state_dir=tmp_path, encryption=Encryption(recipients=[report.recipient]))
+    state = tmp_path / "a state"  # what is printed is for a shell
+    report = make_keys(state / "keys")
+    return Settings(state_dir=state, encryption=Encryption(recipients=[report.recipient]))
 
 
 def of(found: list[Diagnosis], name: str) -> Diagnosis:

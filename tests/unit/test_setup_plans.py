@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,22 @@ def test_even_at_its_best_files_outside_the_database_are_named() -> None:
 def test_what_does_not_protect_yet_is_named_with_what_changes_it(fields: dict[str, Any], key: str) -> None:
     line = next(line for line in lacks(changed(**fields), str) if line.key == key)
     assert line.command
+
+
+def test_a_sheet_is_removed_and_no_other_file(tmp_path: Path) -> None:
+    sheet, other = tmp_path / "recovery sheet.txt", tmp_path / "recovery"
+    for path in (sheet, other):
+        path.write_text("x")
+    (line,) = (line for line in lacks(changed(sheet=str(sheet)), str) if line.key == "sheet")
+    subprocess.run(line.command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 (as it is printed)
+    assert (sheet.exists(), other.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(("proven", "seconds"), [("", 12.0), (GOOD.proven, 1801.0)])
+def test_a_restore_that_proved_nothing_or_took_too_long_protects_nothing(proven: str, seconds: float) -> None:
+    this = changed(proven=proven, rto_seconds=seconds)
+    assert "rto" not in [line.key for line in protects(this, str)]
+    assert ("rto" in [line.key for line in lacks(this, str)]) is (seconds > 1800)
 
 
 def test_a_base_backup_holds_the_other_databases_too() -> None:
