@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from pra.timing import to_iso
+
 
 @dataclass(frozen=True)
 class ObjectStat:
@@ -24,6 +26,11 @@ class ObjectStat:
     bytes: int
     modified: datetime
     tag: str = field(default="", compare=False)
+
+    @property
+    def stamp(self) -> str:
+        """Another one means that the object may be another one. Not to be taken apart."""
+        return f"{self.bytes} {to_iso(self.modified)} {self.tag}"
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,63 @@ def test_what_is_gone_does_not_count_any_more_after_a_day(desk: Desk) -> None:
     assert desk.said()[0] == []
 
 
+def test_a_repository_that_was_set_back_is_read_anew(desk: Desk) -> None:
+    """Other records have the old numbers: what was remembered of those would hide the failure."""
+    desk.verification("PASS")
+    desk.verification("PASS")
+    desk.verification("PASS")
+    assert desk.said()[0] == ["verification PASS"] * 3
+    for number in (2, 3):
+        desk.path(evidence_key("db", number)).unlink()
+    desk.past.written = 1
+    desk.verification("FAIL")
+    assert desk.said()[0] == ["verification FAIL", "verification PASS"]
+    desk.past.written = 1
+    desk.verification("PASS")
+    desk.verification("FAIL")
+    desk.past.record("expiry", desk.now, {"removed": []})
+    assert desk.said()[0] == ["verification FAIL", "verification PASS", "verification PASS"]
+    desk.path(evidence_key("db", 4)).unlink()
+    desk.past.written = 3
+    desk.verification("FAIL")
+    assert desk.said()[0][:2] == ["verification FAIL", "verification FAIL"], "the newest was replaced"
+
+
+def test_the_newest_record_of_an_emptied_repository_does_not_count(desk: Desk) -> None:
+    desk.verification("PASS")
+    assert desk.said()[0] == ["verification PASS"]
+    desk.path(evidence_key("db", 1)).unlink()
+    assert desk.said()[0] == []
+    desk.past.written = 0
+    desk.verification("FAIL")
+    assert desk.said()[0] == ["verification FAIL"]
+
+
+def test_a_record_that_was_written_again_is_read_again_within_a_day(desk: Desk) -> None:
+    """As many bytes, and the time set back; and one that was damaged counts once it is whole again."""
+    for verdict in ("PASS", "FAIL", "PASS", "PASS"):
+        desk.verification(verdict)
+    forged, damaged = (desk.path(evidence_key("db", number)) for number in (1, 2))
+    before, sound = forged.stat(), damaged.read_bytes()
+    damaged.write_bytes(b"x" * len(sound))
+    assert desk.said() == (["verification PASS"] * 3, 4)
+    forged.write_bytes(b"x" * before.st_size)
+    os.utime(forged, ns=(before.st_atime_ns, before.st_mtime_ns))
+    damaged.write_bytes(sound)
+    desk.now += 25 * HOUR
+    assert desk.said() == (["verification PASS", "verification PASS", "verification FAIL"], 2)
+    desk.now += 25 * HOUR
+    assert desk.said() == (["verification PASS", "verification PASS", "verification FAIL"], 0)
+
+
+def test_a_number_far_ahead_is_no_row_of_missing_ones(desk: Desk) -> None:
+    """Somebody may have put it there; so many numbers would fill the memory."""
+    desk.verification("PASS")
+    desk.said()
+    desk.path(evidence_key("db", 9_999_999_999)).write_bytes(b"x")
+    assert desk.said()[0] == ["verification PASS"]
+
+
 def test_what_nobody_trusts_is_not_said(desk: Desk) -> None:
     desk.verification("PASS")
     body = {"verdict": "PASS", "backup_id": desk.ids[0], "repository": "near"}

@@ -21,7 +21,6 @@ import zstandard
 from pra.errors import PraError
 from pra.keys import Keyring
 from pra.storage.base import ObjectStat, Storage
-from pra.timing import to_iso
 from pra.watch.status.record import write_whole
 
 _FORM = 1
@@ -61,13 +60,13 @@ class Cache:
     def get(self, stat: ObjectStat) -> Any | None:
         """What was kept of this object; None where it has to be read."""
         known = self.entries.get(stat.key)
-        if known is None or known[0] != _stamp(stat):
+        if known is None or known[0] != stat.stamp:
             return None
         self.used[stat.key] = known
         return known[1]
 
     def put(self, stat: ObjectStat, value: Mapping[str, Any]) -> None:
-        self.used[stat.key] = (_stamp(stat), value)
+        self.used[stat.key] = (stat.stamp, value)
         self.changed = True
 
     def forget(self, stat: ObjectStat) -> None:
@@ -85,7 +84,3 @@ class Cache:
             write_whole(self.path, zstandard.ZstdCompressor(level=3).compress(data), lasting=False)
         except (PraError, OSError) as error:
             _log.warning("not remembered: %s", getattr(error, "message", type(error).__name__))
-
-
-def _stamp(stat: ObjectStat) -> str:
-    return f"{stat.bytes} {to_iso(stat.modified)} {stat.tag}"

@@ -1,9 +1,11 @@
 """What the evidence says about proofs and drills, without reading the whole chain every five minutes.
 
 Records never change, so that what one said is kept in the state directory and only new ones are read: of a
-year of them the end of the listing, and nothing else. Once a day the whole listing is read, and what is gone
-from it does not count any more; whoever restores, expires or audits reads the chain itself. Another set of
-trusted keys forgets everything. A record that could not be read is tried again with each pass.
+year of them the end of the listing, and nothing else. The newest record is listed in every pass: should it be
+gone or another one, the repository was set back, and all is read anew. Once a day the whole listing is
+read: what is gone from it does not count any more, and what was written again is read again. Whoever
+restores, expires or audits reads the chain itself. Another set of trusted keys forgets everything. A record
+that could not be read is tried again with each pass.
 
 Nothing is said before all that is wanted was read: half a chain knows no latest verdict. What was read by
 then is kept, so that a long chain in a slow repository is through after some passes.
@@ -17,7 +19,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -138,13 +140,14 @@ class _Chain:
         trusted = sorted(f"{key.key_id} {key.retired_at}" for key in self.keyring)
         return hashlib.sha256(json.dumps([self.storage.url, trusted]).encode()).hexdigest()
 
-    def numbers(self, after: int = 0) -> set[int]:
+    def listed(self, after: int = 0) -> dict[int, str]:
+        """By number, what changes when a record is written again."""
         prefix = evidence_prefix(self.target)
         if after:
             stats = self.storage.list_after(prefix, evidence_key(self.target, after))
         else:
             stats = self.storage.list(prefix)
-        return {number for stat in stats if (number := evidence_sequence(stat.key))}
+        return {number: stat.stamp for stat in stats if (number := evidence_sequence(stat.key))}
 
     def read_all(self, numbers: Sequence[int]) -> list[EvidenceRecord | StorageError | None]:
         return side_by_side(self.read, numbers, self.at_once)
@@ -171,45 +174,82 @@ class _Reading:
         """Everything that is new, and what is left of the time before; see the module's first lines."""
         kept = self.kept
         whole = kept.listed_at is None or not timedelta(0) <= now - kept.listed_at < _WHOLE_EVERY
-        there = self.chain.numbers(0 if whole or kept.down_to > 1 else kept.newest)
-        if whole:
-            kept.items = {number: each for number, each in kept.items.items() if number in there}
-            lately = range(max(kept.down_to, kept.newest - _MOST_HOLES), kept.newest)
-            kept.holes |= set(lately) - there
+        there = self.chain.listed(0 if whole or kept.down_to > 1 else kept.behind)
+        if kept.newest and not self._is_same(there):
+            _log.warning("evidence %d in %s is gone or another one", kept.newest, self.chain.storage.name)
+            kept.forget()
+            whole, there = True, self.chain.listed()
+        elif whole:
+            self._compare(there)
         if kept.newest:
             self._up(sorted({n for n in there if n > kept.newest} | kept.holes), there)
         elif there:
-            kept.newest, kept.down_to = max(there), max(there) + 1
-        self._down(sorted((n for n in there if n < kept.down_to), reverse=True), now - _KEPT)
+            kept.reached(max(there), there)
+            kept.down_to = kept.newest + 1
+        numbers = sorted((n for n in there if n < kept.down_to), reverse=True)
+        self._down(numbers, there, now - _KEPT)
         if whole:
             kept.listed_at = now
             self._save()
 
-    def _up(self, numbers: Sequence[int], there: set[int]) -> None:
+    def _is_same(self, there: Mapping[int, str]) -> bool:
+        """Whether the newest record is the one that was read: its bytes say so where the listing differs."""
+        kept = self.kept
+        if there.get(kept.newest) == kept.stamp:
+            return True
+        if kept.newest not in there or kept.head != kept.newest:
+            return False
+        found = self.chain.read(kept.newest)
+        if isinstance(found, StorageError):
+            raise found
+        if found is None or found.sha256 != kept.sha256:
+            return False
+        kept.stamp = there[kept.newest]
+        self._save()
+        return True
+
+    def _compare(self, there: Mapping[int, str]) -> None:
+        """What is remembered, with the whole listing."""
+        kept = self.kept
+        changed = {number for number, stamp in kept.stamps.items() if there.get(number) != stamp}
+        for number in changed:
+            kept.drop(number)
+        lately = range(max(kept.down_to, kept.newest - _MOST_HOLES), kept.newest)
+        again = kept.holes | {n for n in lately if n not in there} | (changed & there.keys())
+        if len(again) > _MOST_HOLES:  # a repository that was moved
+            kept.forget()
+        else:
+            kept.holes = again
+
+    def _up(self, numbers: Sequence[int], there: Mapping[int, str]) -> None:
         """What is new, the oldest first, so that what was not reached is still new to the next pass."""
         kept = self.kept
         for begin in range(0, len(numbers), _CHUNK):
             chunk = numbers[begin : begin + _CHUNK]
-            newest = max(kept.newest, chunk[-1])
-            kept.holes |= set(range(kept.newest + 1, newest)) - there
-            kept.newest = newest
-            self._take(chunk)
+            if chunk[-1] > kept.newest:
+                between = range(max(kept.newest + 1, chunk[-1] - _MOST_HOLES), chunk[-1])
+                kept.holes |= set(between) - there.keys()
+                kept.reached(chunk[-1], there)
+            self._take(chunk, there)
 
-    def _down(self, numbers: Sequence[int], oldest: datetime) -> None:
+    def _down(self, numbers: Sequence[int], there: Mapping[int, str], oldest: datetime) -> None:
         """From the newest down to the oldest that is wanted."""
         kept = self.kept
         for begin in range(0, len(numbers), _CHUNK):
             chunk = numbers[begin : begin + _CHUNK]
             kept.down_to = chunk[-1]
-            moments = self._take(chunk)
+            moments = self._take(chunk, there)
             if moments and max(moments) < oldest:
                 break
         if kept.down_to != 1:
             kept.down_to = 1
             self._save()
 
-    def _take(self, numbers: Sequence[int]) -> list[datetime]:
+    def _take(self, numbers: Sequence[int], there: Mapping[int, str]) -> list[datetime]:
         """Read these, and keep what they say.
+
+        Args:
+            there: What is listed; a hole that closed out of its sight is read once more within a day.
 
         Returns:
             The moments of those that can be believed.
@@ -225,7 +265,7 @@ class _Reading:
                 if not isinstance(result, ObjectMissing):
                     failure = failure or result
                 continue
-            kept.take(number, result)
+            kept.take(number, result, there.get(number, ""))
             if result is not None:
                 moments.append(result.at)
         kept.holes = set(sorted(kept.holes)[-_MOST_HOLES:])

@@ -16,7 +16,7 @@ from pra.evidence_record import EvidenceRecord
 from pra.storage.files import sync
 from pra.timing import from_iso, to_iso
 
-_FORM = 2
+_FORM = 3
 _KINDS = frozenset({"verification", "drill", "failover", "scrub"})
 
 
@@ -41,26 +41,48 @@ class Kept:
         newest: The highest number that was looked at, and ``sha256`` of the newest believable record.
         head: The number of that record.
         down_to: Everything from here up to ``newest`` was looked at; 1 when there is nothing more to read.
+        stamp: Of ``newest``, as listed: a repository that was set back has it no more, or has another.
+        behind: The number before ``newest`` that was listed; 0: there was none.
         holes: Numbers between that could not be read, or were not there.
+        stamps: As listed, of each record in ``items``, and of each that could not be believed.
         listed_at: When the whole listing was last read.
     """
 
     newest: int = 0
+    stamp: str = ""
+    behind: int = 0
     head: int = 0
     sha256: str = ""
     down_to: int = 1
     holes: set[int] = field(default_factory=set)
+    stamps: dict[int, str] = field(default_factory=dict)
     listed_at: datetime | None = None
     items: dict[int, Said] = field(default_factory=dict)
 
-    def take(self, sequence: int, record: EvidenceRecord | None) -> None:
+    def take(self, sequence: int, record: EvidenceRecord | None, stamp: str) -> None:
+        """What one says; None: it cannot be believed."""
         self.holes.discard(sequence)
-        if record is None:
-            return
-        if sequence > self.head:
+        if record is not None and sequence > self.head:
             self.head, self.sha256 = sequence, record.sha256
-        if record.kind in _KINDS:
+        if record is None or record.kind in _KINDS:
+            self.stamps[sequence] = stamp
+        if record is not None and record.kind in _KINDS:
             self.items[sequence] = _of(record)
+
+    def reached(self, newest: int, there: Mapping[int, str]) -> None:
+        """Up to this one of those that are listed."""
+        self.newest, self.stamp = newest, there[newest]
+        self.behind = max((number for number in there if number < newest), default=0)
+
+    def drop(self, sequence: int) -> None:
+        """It is gone, or another one by now."""
+        self.stamps.pop(sequence, None)
+        self.items.pop(sequence, None)
+
+    def forget(self) -> None:
+        """Everything but the head: that this host has seen it stays true."""
+        self.newest, self.stamp, self.behind, self.down_to, self.listed_at = 0, "", 0, 1, None
+        self.holes, self.stamps, self.items = set(), {}, {}
 
     def as_bytes(self, about: str) -> bytes:
         """To be written into the state directory; ``about``: the place, and whose signatures count."""
@@ -68,10 +90,13 @@ class Kept:
             "form": _FORM,
             "about": about,
             "newest": self.newest,
+            "stamp": self.stamp,
+            "behind": self.behind,
             "head": self.head,
             "sha256": self.sha256,
             "down_to": self.down_to,
             "holes": sorted(self.holes),
+            "stamps": {str(number): stamp for number, stamp in self.stamps.items()},
             "listed_at": to_iso(self.listed_at) if self.listed_at else None,
             "items": [asdict(each) for each in self.items.values()],
         }
@@ -102,14 +127,17 @@ def load(path: Path, about: str) -> Kept:
             from_iso(each.at)
         return Kept(
             newest=int(document["newest"]),
+            stamp=str(document["stamp"]),
+            behind=int(document["behind"]),
             head=int(document["head"]),
             sha256=str(document["sha256"]),
             down_to=int(document["down_to"]),
             holes={int(number) for number in document["holes"]},
+            stamps={int(number): str(stamp) for number, stamp in document["stamps"].items()},
             listed_at=from_iso(document["listed_at"]) if document["listed_at"] else None,
             items={each.sequence: each for each in items},
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Kept()
 
 
