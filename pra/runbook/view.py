@@ -124,7 +124,7 @@ class View:
     asked: bool
     made: str = ""
     host: str = ""
-    keys: Markup = field(default_factory=lambda: Markup('"$PRA_STATE_DIR"/keys'))
+    keys: Markup = field(default_factory=lambda: Markup('"${PRA_STATE_DIR:?}"/keys'))
     state_dir: Markup = field(default_factory=Markup)
     config: Markup = field(default_factory=Markup)
 

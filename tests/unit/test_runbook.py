@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -304,6 +305,25 @@ def test_a_table_goes_back_to_the_schema_it_is_of(tmp_path: Path) -> None:
     text = render(load(tmp_path, DIRECTORY.replace("public.articles", "sales.articles")), None, "en")
     assert "restored_20261122t094107z.articles SET SCHEMA sales;" in text
     assert "payments SET SCHEMA public;" in DOCUMENTS["fr"].read_text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_key_lands_elsewhere_where_the_shell_does_not_know_the_state(
+    settings: Settings, language: str, tmp_path: Path
+) -> None:
+    """``PRA_STATE_DIR`` often stands in ``.env`` alone: ``/keys`` is nobody's folder."""
+    text = render(settings, None, language)
+    told = [block.text for block in scripts(text, tmp_path) if "PRA_STATE_DIR" in block.text]
+    assert len(told) == 3
+    harmless = "pra() { :; }; make() { :; }; install() { echo $*; }; mv() { echo $*; }"
+    for script in told:
+        done = subprocess.run(
+            ["bash", "-c", f"{harmless}\n{script}"],
+            env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert "/keys" not in done.stdout
+        assert "PRA_STATE_DIR" in done.stderr
 
 
 # -- names from outside ----------------------------------------------------------------------------
