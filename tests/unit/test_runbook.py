@@ -326,6 +326,19 @@ def test_no_key_lands_elsewhere_where_the_shell_does_not_know_the_state(
         assert "PRA_STATE_DIR" in done.stderr
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_after_an_intrusion_nobody_keeps_a_password_and_nobody_is_early(
+    settings: Settings, language: str
+) -> None:
+    """The statement leaves out who types it, and a failover does not wait for it."""
+    part = section(render(settings, None, language), "intrusion")
+    assert "<> current_user \\gexec\n" in part
+    assert re.findall(r"^ *\\password ?(.*)$", part, flags=re.M) == ["backup", ""]
+    (shut,) = re.findall(r"^3\. .*?(?::\n\n)", part, flags=re.M | re.S)
+    assert ("`pra failover`" in shut) is any(target.failover for target in settings.targets.values())
+    assert "step 4" in shut or "l'étape 4" in shut
+
+
 # -- names from outside ----------------------------------------------------------------------------
 
 EVIL = '<script>alert("1")</script> | `x` [a](javascript:1) **b** <img src=x>'
