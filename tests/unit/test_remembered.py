@@ -251,6 +251,19 @@ def test_a_record_that_was_written_again_is_read_again_within_a_day(desk: Desk) 
     assert desk.said() == (["verification PASS", "verification PASS", "verification FAIL"], 0)
 
 
+def test_two_targets_never_share_a_memory(desk: Desk) -> None:
+    """Names have hyphens in them: ``db`` in ``x-near`` and ``db-x`` in ``near``, both under one URL."""
+    desk.verification("PASS")
+    settings = desk.past.settings
+    target = settings.targets["db"]
+    for name, repository in (("db", "x-near"), ("db-x", "near")):
+        other = target.model_copy(update={"name": name, "repositories": [repository]})
+        places = {repository: desk.storage}
+        context = Context(settings, other, desk.scope, lambda: desk.now, repositories=places)
+        assert len(said(context, repository)) == (name == "db")
+    assert head_here(settings.state_dir, "db-x", "near") == (0, "")
+
+
 def test_a_number_far_ahead_is_no_row_of_missing_ones(desk: Desk) -> None:
     """Somebody may have put it there; so many numbers would fill the memory."""
     desk.verification("PASS")

@@ -72,7 +72,7 @@ def known_backups(
     """
     catalog = context.catalog(repository)
     stats = catalog.manifests()
-    name = f"backups-{context.target.name}-{repository}"
+    name = f"backups-{context.target.name}.{repository}"
     cache = Cache.load(context.folder("status"), name, catalog.storage, context.keyring)
     reader = _Reader(catalog, stats, cache, context.clock())
     ids = sorted(stats, reverse=True)[:newest]

@@ -121,7 +121,7 @@ def head_here(state_dir: Path, target: str, repository: str) -> tuple[int, str]:
 
 
 def _path(state_dir: Path, target: str, repository: str) -> Path:
-    return state_dir / "status" / f"evidence-{target}-{repository}.json"
+    return state_dir / "status" / f"evidence-{target}.{repository}.json"
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ class _Chain:
 
     @property
     def about(self) -> str:
-        """Changes with the place, and with whose signatures count."""
+        """Changes with the target, the place, and with whose signatures count."""
         trusted = sorted(f"{key.key_id} {key.retired_at}" for key in self.keyring)
-        return hashlib.sha256(json.dumps([self.storage.url, trusted]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.target, self.storage.url, trusted]).encode()).hexdigest()
 
     def listed(self, after: int = 0) -> dict[int, str]:
         """By number, what changes when a record is written again."""
