@@ -108,13 +108,22 @@ def _tried(this: Setup) -> list[Diagnosis]:
 
 
 def rules(this: Setup) -> None:
-    """Propose rules from what holds in the database, show them, and take them if the operator does."""
+    """Propose rules from what holds in the database, show them, and take them if the operator does.
+
+    Raises:
+        UsageError: Rules are there already, and cannot be used.
+    """
     _ = this._
     this.heading(_("6. Business rules"))
     if not this.given.rules:
         this.out.text(_("None were asked for."))
         this.answer(suites=())
         return
+    kept = this.config.parent / suite_name(this)
+    if kept.exists():  # the operator's, or of an attempt that died
+        load_suite(kept)
+        this.answer(suites=(suite_name(this),))
+        this.out.text(escape(_("{file} is there already, and stays as it is.").format(file=kept)))
     try:
         found = propose(this.server.server, this.answers.target, _)
     except PraError as error:
@@ -123,6 +132,8 @@ def rules(this: Setup) -> None:
         )
         return
     this.answer(critical_tables=found.critical)
+    if kept.exists():
+        return
     if found.suite is None:
         this.out.text(_("There is nothing to propose: no table has rows enough."))
         return

@@ -94,7 +94,9 @@ def dotenv_text(before: str, secrets: Mapping[str, str]) -> str:
     Raises:
         UsageError: A value cannot stand in such a file.
     """
-    kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in secrets]
+    # Not splitlines(): a secret may hold what that takes for a line's end as well.
+    lines = before.removesuffix("\n").split("\n") if before else []
+    kept = [line for line in lines if line.partition("=")[0].strip() not in secrets]
     return "".join(f"{line}\n" for line in [*kept, *(_line(name, secrets[name]) for name in secrets)])
 
 

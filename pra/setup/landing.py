@@ -62,6 +62,7 @@ def land(landing: Landing) -> Settings:
     try:
         with _staged(landing) as staging:
             load_settings(staging / "pra.toml")
+            _refuse_changed(landing)
             _place_files(landing, staging)
             if landing.secrets:
                 (staging / ".env").replace(folder / ".env")
@@ -86,8 +87,9 @@ def _staged(landing: Landing) -> Iterator[Path]:
         _write(staging / "pra.toml", landing.toml, 0o644)
         old = folder / ".env"
         read_dotenv(old)  # one that is open to others is refused here, as later
-        before = old.read_text(encoding="utf-8") if old.exists() else ""
+        before = old.read_bytes().decode("utf-8") if old.exists() else ""
         _write(staging / ".env", dotenv_text(before, landing.secrets), 0o600)
+        _keep_owner(old, staging / ".env")
         for name, text in landing.files.items():
             _write(staging / "files" / name, text, 0o644)
         yield staging
@@ -98,18 +100,41 @@ def _staged(landing: Landing) -> Iterator[Path]:
 def _write(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
+def _keep_owner(old: Path, new: Path) -> None:
+    """Root adds to the files of the account that takes backups, which must still read them afterwards."""
+    if os.geteuid() == 0 and old.exists():
+        found = old.stat()
+        os.chown(new, found.st_uid, found.st_gid)
+
+
 def _place_files(landing: Landing, staging: Path) -> None:
     for name in landing.files:
         destination = landing.config.parent / name
+        if destination.exists() or destination.is_symlink():
+            raise UsageError(
+                f"{destination} exists already, and is left as it is",
+                op=_OP,
+                hint="Run the same command again: it takes the file that is there.",
+            )
         destination.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         (staging / "files" / name).replace(destination)
         sync(destination.parent)
+
+
+def _refuse_changed(landing: Landing) -> None:
+    """Asked before anything is placed, too: ``.env`` must not speak of a target that pra.toml never gets."""
+    if landing.before is not None and landing.config.read_bytes() != landing.before:
+        raise UsageError(
+            f"{landing.config} was changed meanwhile, and is left as it is",
+            op=_OP,
+            hint="Run the same command again.",
+        )
 
 
 def _place_config(landing: Landing, staging: Path) -> None:
@@ -119,12 +144,8 @@ def _place_config(landing: Landing, staging: Path) -> None:
         except FileExistsError:
             refuse_existing(landing.config)
     else:
-        if landing.config.read_bytes() != landing.before:
-            raise UsageError(
-                f"{landing.config} was changed meanwhile, and is left as it is",
-                op=_OP,
-                hint="Run the same command again.",
-            )
+        _refuse_changed(landing)
         shutil.copymode(landing.config, staging / "pra.toml")
+        _keep_owner(landing.config, staging / "pra.toml")
         (staging / "pra.toml").replace(landing.config)
     sync(landing.config.parent)

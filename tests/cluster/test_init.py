@@ -152,6 +152,22 @@ def test_settings_are_private_and_hold_no_secret_and_no_row(
     assert "AGE-SECRET-KEY-1" in (home / "sheet.txt").read_text()
 
 
+def test_rules_that_the_operator_has_are_taken_as_they_are(app: str, pg18: Cluster, here: Here) -> None:
+    rules = here.home / "rules" / "app.yaml"
+    rules.parent.mkdir()
+    mine = (
+        "schema: pra-suite/1\nname: app\ntables:\n  users:\n    - says: there is a user\n"
+        "      expect_table_row_count_to_be_between: {min_value: 1}\n"
+    )
+    rules.write_text(mine)
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    done = here.pra(*options(here.home, pg18, app, "--no-backup"))
+    assert "is there already, and stays as it is" in done.out
+    assert rules.read_text() == mine
+    target = load_settings(here.home / "pra.toml").targets["app"]
+    assert (len(target.suites), target.critical_tables) == (1, ["contracts", "users"])
+
+
 def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here) -> None:
     here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
     here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"))

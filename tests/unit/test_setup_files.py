@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pra.setup.document import dotenv_text, more_text, toml_text
 from pra.setup.landing import Landing, land, refuse_existing
 from pra.setup.progress import Progress
 
+OTHERS = (12345, 12346) if os.getuid() == 0 else (os.getuid(), os.getgid())
 PASSWORD = 'it\'s "odd" \\ # ${HOME} é end'
 ANSWERS = Answers(
     "en",
@@ -103,6 +105,29 @@ def test_an_env_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert files_in(tmp_path) == {".env"}
 
 
+def test_an_env_file_keeps_its_bytes_and_its_owner(tmp_path: Path) -> None:
+    """Of the account that runs backups, say, while root adds a target."""
+    land(landing(tmp_path))
+    kept = "OTHER='a\u2028b\x85c'"
+    (tmp_path / ".env").write_text(f"{kept}\n")
+    for name in (".env", "pra.toml"):
+        os.chown(tmp_path / name, *OTHERS)
+    before = (tmp_path / "pra.toml").read_bytes()
+    land(landing(tmp_path, toml=before.decode() + "# more\n", before=before, files={}))
+    assert (tmp_path / ".env").read_text(encoding="utf-8").startswith(f"{kept}\n")
+    found = [(tmp_path / name).stat() for name in (".env", "pra.toml")]
+    assert {(each.st_uid, each.st_gid) for each in found} == {OTHERS}
+
+
+def test_rules_that_are_there_are_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "akig.yaml").write_text("# mine\n")
+    with pytest.raises(UsageError, match="exists already"):
+        land(landing(tmp_path))
+    assert files_in(tmp_path) == {"rules/akig.yaml"}
+    assert (tmp_path / "rules" / "akig.yaml").read_text() == "# mine\n"
+
+
 def test_a_line_break_in_a_secret_is_refused() -> None:
     with pytest.raises(UsageError, match="line break"):
         dotenv_text("", {"PRA_ALERTS__TIER1": "a\nb"})
@@ -122,6 +147,12 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     land(landing(tmp_path))
     with pytest.raises(UsageError, match="changed meanwhile"):
         land(landing(tmp_path, before=b"something else"))
+    more = replace(ANSWERS, target="books", dsn="host=/tmp dbname=books")
+    text = (tmp_path / "pra.toml").read_text() + more_text(more, ["near", "far"], str)
+    about = {"PRA_TARGETS__BOOKS__PASSWORD": "x"}
+    with pytest.raises(UsageError, match="changed meanwhile"):
+        land(landing(tmp_path, toml=text, before=b"something else", secrets=about, files={}))
+    assert "BOOKS" not in (tmp_path / ".env").read_text(), "every command would refuse that"
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
