@@ -339,6 +339,17 @@ def test_after_an_intrusion_nobody_keeps_a_password_and_nobody_is_early(
     assert "step 4" in shut or "l'étape 4" in shut
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_would_not_help_is_not_advised(settings: Settings, language: str) -> None:
+    """``pra gc`` clears repositories, and nothing of this machine."""
+    text = render(settings, None, language)
+    (advice,) = [
+        line for line in section(text, "disk-full").splitlines() if re.match(r"- .*(state|état)", line)
+    ]
+    assert "pra gc" not in advice
+    assert "/usr/lib/postgresql/18/bin" in section(text, "into-service"), "on Debian in no PATH"
+
+
 # -- names from outside ----------------------------------------------------------------------------
 
 EVIL = '<script>alert("1")</script> | `x` [a](javascript:1) **b** <img src=x>'
