@@ -35,11 +35,12 @@ class TargetFacts:
     def recovery_seconds(self) -> float | None:
         """How long it takes to have the service back: the slowest of the last drills and proofs, in seconds.
 
-        A drill's time counts from the disaster, detection included; where there was none, a verification's,
-        from its start in a sandbox. What did not succeed measures nothing.
+        A drill's time counts from the disaster, detection included, but a light one mends one table and never
+        brings the whole server back; a verification's from its start in a sandbox, and does. What did not
+        succeed measures nothing.
         """
-        drills = [f.rto for f in self.drills.values() if f.verdict == Verdict.PASS and f.rto is not None]
-        return max(drills or [f.rto for f in self.proofs.values() if f.rto is not None], default=None)
+        drills = [fact for fact in self.drills.values() if fact.verdict == Verdict.PASS]
+        return max((f.rto for f in (*drills, *self.proofs.values()) if f.rto is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,15 @@ def test_the_rto_clock_leaves_half_as_much_again_as_was_measured(past: Past) -> 
     assert row[3:] == ["unknown", "**15 min**"]
 
 
+def test_a_light_drill_does_not_make_the_recovery_look_short(tmp_path: Path) -> None:
+    """One table was mended in 30 s; a proof of the whole server took 12 min."""
+    past = make_past(tmp_path, engine="physical")
+    past.record("drill", NOW - 2 * DAY, drill("data-loss", "PASS", 30_000))
+    past.record("verification", NOW - 3 * DAY, verification("near", rto=720_000))
+    (row,) = [row for row in rows(said(past), "| `db` | 1 h") if len(row) == 5]
+    assert row[3:] == ["12 min 00 s", "**12 min**"]
+
+
 def test_what_never_happened_is_not_unknown(tmp_path: Path) -> None:
     text = said(make_past(tmp_path))
     assert rows(text, "| `db` | `near`")[0][2] == "never"
