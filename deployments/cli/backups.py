@@ -106,6 +106,8 @@ def _line(inventory: Inventory, now: datetime) -> list[str]:
         ]
     proven = next((row for row in rows if row.proven_at is not None), None)
     places = dict.fromkeys(name for row in rows for name in row.repositories)
+    errors = [row.error for row in rows if row.error]
+    verdict = coloured((proven.verdict if proven else None) or "-")
     return [
         escape(inventory.target),
         str(len(rows)),
@@ -114,8 +116,12 @@ def _line(inventory: Inventory, now: datetime) -> list[str]:
         size(sum(row.bytes or 0 for row in rows)),
         escape(", ".join(places)),
         _age(proven.proven_at, now) if proven else "-",
-        coloured((proven.verdict if proven else None) or "-"),
+        f"[red]{escape(errors[0])}{_more(len(errors) - 1)}[/]" if errors else verdict,
     ]
+
+
+def _more(count: int) -> str:
+    return f" (and {count} more)" if count else ""
 
 
 def _item(row: BackupRow) -> dict[str, object]:
