@@ -19,7 +19,9 @@ from pra.procedures.judging import VerifyReport
 from pra.settings import Settings, Target
 from pra.setup.closing import Line, Situation, lacks, protects
 from pra.setup.diagnosis import Diagnosis
+from pra.setup.doctor import left_out
 from pra.setup.repositories import places
+from pra.setup.server import ServerReport, look
 from pra.timing import format_duration
 from pra.watch.routing import Policy
 from pra.watch.status.finding import Level
@@ -136,24 +138,31 @@ def _list(this: Setup, lines: list[Line], sign: str) -> None:
             this.out.text(f"     {escape(line.command)}")
 
 
+def _seen(settings: Settings, target: Target) -> ServerReport | None:
+    """What an attempt that goes on with the backup has not looked at; None: unknown, so nothing is well."""
+    try:
+        return look(Context(settings, target, Scope()).server, target.slot)
+    except PraError:
+        return None
+
+
 def _situation(this: Setup, settings: Settings, target: Target, done: VerifyReport | None) -> Situation:
     used = settings.repositories_of(target)
     passed = done is not None and done.verdict is Verdict.PASS
     names = [finding.name for finding in this.findings if finding.level is Level.OK]
-    report = this.report
+    report = this.report or _seen(settings, target)
     slot = report.replication.slot if report else None
-    known = {Context(settings, each, Scope()).server.database for each in settings.targets.values()}
     return Situation(
         answers=this.answers,
         proven=done.backup_id if done is not None and passed else "",
         rto_seconds=done.rto_seconds if done is not None else None,
-        others=tuple(name for name in (report.others if report else ()) if name not in known),
+        others=tuple(left_out(settings, target, report)) if report else (),
         places=places(used),
         offsite=any(each.url.startswith("s3://") for each in used),
         locked=any(f"repository.{each.name}.lock" in names for each in used),
         alerting=bool(Policy.of(settings.alerts).channels),
         streaming=slot is not None and slot.active,
-        slot_limited=report is None or report.replication.slot_keep_bytes is not None,
+        slot_limited=report is not None and report.replication.slot_keep_bytes is not None,
         scheduled=settings.status.prefect_api is not None,
         sheet=str(this.sheet) if this.sheet else "",
     )

@@ -22,6 +22,7 @@ from pra.timing import Clock, to_iso, utc_now
 from pra.watch.status import schedule
 from pra.watch.status.asking import Question, ask_all
 from pra.watch.status.finding import HOST, Finding, Level, in_order, worst
+from pra.watch.status.server import database_of, of_its_server
 
 _SHOWN = 5
 LIMIT = timedelta(seconds=60)
@@ -138,11 +139,9 @@ def _target(settings: Settings, target: Target, clock: Clock) -> list[Diagnosis]
 
 
 def _databases(settings: Settings, target: Target, report: ServerReport) -> list[Diagnosis]:
-    """Databases of the server that no target dumps; a base backup holds all of them."""
     if target.engine == "physical":
         return []
-    dumped = {Server.parse(each.dsn).database for each in settings.targets.values()}
-    left = [name for name in report.others if name not in {*dumped, *settings.status.unprotected}]
+    left = left_out(settings, target, report)
     if not left:
         return [well("databases", target.name, "every database of the server has a target")]
     named = ", ".join(left[:_SHOWN]) + (", …" if len(left) > _SHOWN else "")
@@ -150,6 +149,15 @@ def _databases(settings: Settings, target: Target, report: ServerReport) -> list
     hint = "Give each a target, or name it under unprotected of [status]."
     mend = Mend("shell", "pra init --add-target")
     return [ill(Level.WARNING, "databases", target.name, fact, hint, mend)]
+
+
+def left_out(settings: Settings, target: Target, report: ServerReport) -> list[str]:
+    """Databases of the server that no target of it protects; a base backup holds all of them."""
+    ours = of_its_server(settings, target)
+    if any(each.engine == "physical" for each in ours):
+        return []
+    known = {database_of(each) for each in ours} | set(settings.status.unprotected)
+    return [name for name in report.others if name not in known]
 
 
 def unreachable(error: ConnectError, target: str) -> Diagnosis:

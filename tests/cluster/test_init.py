@@ -221,6 +221,25 @@ def test_a_password_that_libpq_finds_itself_is_written_nowhere(app: str, pg18: C
     assert here.pra("doctor", "--json", code=2).document["level"] == "warning"
 
 
+def test_one_that_goes_on_still_says_which_databases_nobody_protects(
+    app: str, pg18: Cluster, here: Here
+) -> None:
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    command = options(here.home, pg18, app, "--no-backup", "--no-rules", "--json")
+    pg18.createdb("left_out_of_init")
+    try:
+        said = keys_of(here.pra(*command).document["lacks"])
+        answers = Answers("en", "app", dsn_of(pg18, app), "logical", ())
+        config = here.home / "pra.toml"
+        progresses.save(here.home / "state", Progress(config, answers, ("answers", "written")))
+        resumed = here.pra(*command)
+        assert "stands since an earlier try" in resumed.err
+        assert "databases" in said
+        assert "databases" in keys_of(resumed.document["lacks"])
+    finally:
+        pg18.dropdb("left_out_of_init")
+
+
 def test_one_that_died_before_its_file_was_there_begins_anew_and_new_keys_get_a_new_sheet(
     app: str, pg18: Cluster, here: Here
 ) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pra.keys import make_keys
-from pra.settings import Encryption, Repository, Settings, Target
+from pra.settings import Encryption, Repository, Settings, Status, Target
 from pra.settings_alerts import Alerts
 from pra.setup import host
 from pra.setup.diagnosis import Diagnosis
-from pra.setup.doctor import objective
+from pra.setup.doctor import left_out, objective
+from pra.setup.server import ServerReport
 from pra.timing import utc_now
 from pra.watch.status.finding import Level
 
@@ -108,3 +110,19 @@ def test_a_disk_that_is_too_small_is_said_with_both_figures(tmp_path: Path) -> N
     assert host._space("disk.spool", "akig", tmp_path, 1, "a backup's spool", "PRA_STATE_DIR").level is OK
     gone = host._space("disk.spool", "akig", tmp_path / "none", 1, "a backup's spool", "PRA_STATE_DIR")
     assert (gone.level, "cannot be looked at" in gone.message) == (CRITICAL, True)
+
+
+def test_a_database_of_the_same_name_on_another_server_protects_none_here(settings: Settings) -> None:
+    here = Target(name="here", dsn="host=localhost dbname=akig", repositories=["near"])
+    also = Target(name="also", dsn="host=127.0.0.1 port=5432 dbname=books", repositories=["near"])
+    there = Target(name="there", dsn="host=/run/b dbname=letters", repositories=["near"])
+    report = cast(ServerReport, SimpleNamespace(others=("books", "letters", "scratch")))
+    known = settings.model_copy(
+        update={
+            "targets": {each.name: each for each in (here, also, there)},
+            "status": Status(unprotected=["scratch"]),
+        }
+    )
+    assert left_out(known, here, report) == ["letters"]
+    whole = also.model_copy(update={"engine": "physical"})
+    assert left_out(known.model_copy(update={"targets": {"also": whole}}), here, report) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from pra.postgres.connect import Connection, one_value, postgres_errors
-from pra.settings import Target
+from pra.settings import Settings, Target
 from pra.timing import format_duration
 from pra.watch.status.aim import Aim, size
 from pra.watch.status.disk import space
@@ -59,10 +59,10 @@ def covers(target: Target) -> tuple[str, ...]:
 
 
 def _unprotected(aim: Aim, connection: Connection) -> list[Finding]:
-    ours = [t for t in aim.context.settings.targets.values() if _place(t) == _place(aim.context.target)]
+    ours = of_its_server(aim.context.settings, aim.context.target)
     if any(target.engine == "physical" for target in ours):
         return [aim.ok("unprotected", "a base backup holds every database of the server", 0, "count")]
-    known = {_words(target.dsn).get("dbname", "") for target in ours} | set(aim.status.unprotected)
+    known = {database_of(target) for target in ours} | set(aim.status.unprotected)
     names = [str(name) for (name,) in connection.execute(_DATABASES).fetchall() if name not in known]
     if not names:
         return [aim.ok("unprotected", "every database of the server is protected", 0, "count")]
@@ -72,6 +72,16 @@ def _unprotected(aim: Aim, connection: Connection) -> list[Finding]:
         fact = f"database {names[0]} of the server has no backup"
     hint = "Give it a target in pra.toml, or name it under unprotected of [status]."
     return [aim.bad(Level.WARNING, "unprotected", fact, hint, len(names), "count")]
+
+
+def of_its_server(settings: Settings, target: Target) -> list[Target]:
+    """The targets on the same server: a database of the same name on another one is another database."""
+    return [each for each in settings.targets.values() if _place(each) == _place(target)]
+
+
+def database_of(target: Target) -> str:
+    words = _words(target.dsn)
+    return words.get("dbname") or words.get("user", "")
 
 
 @lru_cache(maxsize=4096)
