@@ -75,6 +75,15 @@ def test_programs_of_postgresql_know_their_options() -> None:
         assert {option.split("=")[0] for option in options} <= set(re.findall(r"--[\w-]+", told)), name
 
 
+def test_no_backup_is_taken_before_the_new_recipient_is_written_down() -> None:
+    """A block is typed to its end: what stood behind ``pra key rotate`` was encrypted for the old key."""
+    for block in documents.blocks(*SHELL):
+        typed = [" ".join(words) for words in documents.commands(block.text)]
+        for number, line in enumerate(typed):
+            if re.search(r"\bpra key rotate\b", line):
+                assert not [late for late in typed[number:] if "pra backup" in late], block.where
+
+
 def test_every_block_is_a_script_that_a_shell_can_read() -> None:
     scripts = documents.blocks(*SHELL)
     text = "\n".join(f": {block.where}\nunused_{n}() {{\n{block.text}\n}}" for n, block in enumerate(scripts))
