@@ -6,7 +6,6 @@ pass. Lines hold names, counts, times and errors' messages, as alerts do: never 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -18,8 +17,11 @@ from pra.disk import disk_errors
 from pra.errors import ObjectExists, StorageError
 from pra.layout import log_key
 from pra.storage.base import Storage
+from pra.storage.files import locked
 
 KEPT = timedelta(days=31)
+LOCK_SECONDS = 10.0
+"""For another that writes a few lines: whoever holds the log longer was stopped, or waits for a disk."""
 _SENT = ".archived"
 _TRIES = 1000
 
@@ -40,7 +42,7 @@ def append(state_dir: Path, name: str, lines: Sequence[str], now: datetime) -> N
         path = folder / f"{name}.log"
         with _alone(folder, name):
             _rotate(path, now)
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 path.chmod(0o600)
                 file.write("".join(f"{line}\n" for line in lines))
 
@@ -115,6 +117,5 @@ def _holds(storage: Storage, key: str, data: bytes) -> bool:
 
 @contextmanager
 def _alone(folder: Path, name: str) -> Iterator[None]:
-    with (folder / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder / f".{name}.lock", LOCK_SECONDS):
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -90,3 +92,27 @@ def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path, caplog: pytes
     (tmp_path / "logs").write_text("in the way")
     backup_log.write(Settings(state_dir=tmp_path), "OK", "akig", "backup", "taken")
     assert "akig_backup.log" in caplog.text
+
+
+def test_a_writer_that_hangs_is_not_waited_for_without_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been stopped, or wait for a disk; the backup that would add its line is done."""
+    monkeypatch.setattr(daylog, "LOCK_SECONDS", 0.2)
+    (tmp_path / "logs").mkdir()
+    with (tmp_path / "logs" / ".akig_backup.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        adding = threading.Thread(
+            target=backup_log.write,
+            args=(Settings(state_dir=tmp_path), "OK", "akig", "backup", "taken"),
+            daemon=True,
+        )
+        adding.start()
+        adding.join(5)
+        assert not adding.is_alive()
+    assert "held for more than" in caplog.text
+
+
+def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    backup_log.write(Settings(state_dir=tmp_path), "OK", "akig", "backup", os.fsdecode(b"/srv/\xff"))
+    assert "/srv/\\udcff" in (tmp_path / "logs" / "akig_backup.log").read_text()
