@@ -81,6 +81,8 @@ def _name(this: Setup) -> None:
         default=known.target if known and same else name_from(Server.parse(dsn).database),
         check=lambda name: _check_new(this, name),
     )
+    if known is not None and known.target != target:
+        this.progress = this.progress.without("sheet")  # it names the target
     kept = known if known and same else Answers(this.language, target, dsn, "logical", ())
     kept = replace(kept, language=this.language, target=target, bindir=this.given.bindir or kept.bindir)
     this.progress = replace(this.progress, answers=kept)

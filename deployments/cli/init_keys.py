@@ -74,7 +74,7 @@ def sheet(this: Setup) -> None:
                 hint="Without it an encrypted backup is lost with this machine: give --sheet FILE, and take "
                 "the file away from here.",
             )
-        this.sheet = _write(this.given.sheet, text, _identities(this)[0])
+        this.sheet = _write(this.given.sheet, text)
         sentence = _(
             "The recovery sheet is in {file}. It must leave this machine: print it, keep it elsewhere."
         )
@@ -96,7 +96,7 @@ def _insist(this: Setup, text: str) -> None:
         this.out.text()
         this.out.text(escape(text))
     else:
-        this.sheet = _write(Path(place).absolute(), text, identity)
+        this.sheet = _write(Path(place).absolute(), text)
         sentence = _("It is in {file}. Print it now, or copy it to a safe outside this machine.")
         this.out.text(escape(sentence.format(file=this.sheet)))
     question = _("From your copy, the last {count} characters of the age identity").format(count=_LAST)
@@ -125,8 +125,8 @@ def _text(this: Setup) -> str:
     )
 
 
-def _write(path: Path, text: str, identity: str) -> Path:
-    """A new file, 0600; one of an earlier attempt that holds the same identity is as good.
+def _write(path: Path, text: str) -> Path:
+    """A new file, 0600; one of an earlier attempt that says the same is as good.
 
     Raises:
         UsageError: Something else lies there, or it cannot be written.
@@ -136,7 +136,7 @@ def _write(path: Path, text: str, identity: str) -> Path:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         try:
-            known = identity in path.read_text(encoding="utf-8")
+            known = _undated(path.read_text(encoding="utf-8")) == _undated(text)
         except (OSError, UnicodeDecodeError):
             known = False
         if not known:
@@ -150,6 +150,12 @@ def _write(path: Path, text: str, identity: str) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def _undated(text: str) -> list[str]:
+    """Without its third line, which says when it was made."""
+    lines = text.splitlines()
+    return lines[:2] + lines[3:]
 
 
 # -- pra.toml ------------------------------------------------------------------------------------

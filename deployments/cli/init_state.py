@@ -66,7 +66,10 @@ class Setup:
 
     def answer(self, **changed: Any) -> None:
         """Remember answers, so that the next attempt knows them."""
-        self.progress = replace(self.progress, answers=replace(self.answers, **changed))
+        answers = replace(self.answers, **changed)
+        if answers.repositories != self.answers.repositories:
+            self.progress = self.progress.without("sheet")  # it says where backups lie
+        self.progress = replace(self.progress, answers=answers)
         self.save()
 
     def reached(self, step: str) -> None:

@@ -15,7 +15,7 @@ from checks.expectations import load_suite
 from pra.keys import load_identities
 from pra.settings import Encryption, load_settings
 from pra.setup import progress as progresses
-from pra.setup.answers import Answers
+from pra.setup.answers import Answers, RepositoryAnswer
 from pra.setup.grants import role_sql
 from pra.setup.progress import Progress
 from tests.fix_cluster import Cluster
@@ -257,6 +257,26 @@ def test_one_that_died_before_its_file_was_there_begins_anew_and_new_keys_get_a_
     identity = load_identities(Encryption(), state)[0]
     assert identity in (here.home / "sheet.txt").read_text()
     assert identity not in (here.home / "old-sheet.txt").read_text()
+
+
+def test_a_sheet_of_other_repositories_is_none_of_these(app: str, pg18: Cluster, here: Here) -> None:
+    """Stopped behind the sheet, then given another place: whoever holds the sheet must find the backups."""
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    command = options(here.home, pg18, app, "--no-backup", "--no-rules")
+    config = here.home / "pra.toml"
+    here.pra(*command)
+    config.unlink()  # as if it had been stopped just before
+    answers = Answers(
+        "en", "app", dsn_of(pg18, app), "logical",
+        (RepositoryAnswer("near", (here.home / "near").as_uri()),),
+    )  # fmt: skip
+    progresses.save(here.home / "state", Progress(config, answers, ("answers", "keys", "sheet")))
+    moved = [each.replace("/near", "/moved") for each in command]
+    assert "sheet.txt exists already" in here.pra(*moved, code=64).err
+    assert not config.exists()
+    moved[moved.index("--sheet") + 1] = str(here.home / "new.txt")
+    here.pra(*moved)
+    assert f"file://{here.home}/moved" in (here.home / "new.txt").read_text()
 
 
 def test_a_locked_bucket_is_tried_and_its_secret_goes_into_env(
