@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from pra.catalog import Catalog
 from pra.errors import IntegrityError, StorageError
 from pra.keys import Signer
 from pra.layout import evidence_key, manifest_key
+from pra.manifest import Manifest
 from pra.proc import Scope
 from pra.procedures.context import Context
+from pra.storage.base import Storage
 from pra.storage.local import LocalStorage
-from pra.watch.status import record
+from pra.watch.status import known, record
 from pra.watch.status.known import Known, known_backups
 from pra.watch.status.record import head_here, said
 from tests.fix_metrics import Past, make_past
@@ -86,8 +89,8 @@ def test_only_the_newest_manifest_is_read_again(desk: Desk) -> None:
 def test_a_manifest_that_is_gone_does_not_count(desk: Desk) -> None:
     desk.look()
     desk.path(manifest_key("db", desk.ids[1])).unlink()
-    known, _ = desk.look()
-    assert [each.backup_id for each in known] == [i for i in reversed(desk.ids) if i != desk.ids[1]]
+    seen, _ = desk.look()
+    assert [each.backup_id for each in seen] == [i for i in reversed(desk.ids) if i != desk.ids[1]]
 
 
 @pytest.mark.parametrize("how", ["in place", "by another file"])
@@ -102,8 +105,8 @@ def test_a_manifest_that_was_written_again_is_read_again(desk: Desk, how: str, p
     os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
     target.replace(path)
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    known, _ = desk.look()
-    wrong = [each for each in known if each.error is not None]
+    seen, _ = desk.look()
+    wrong = [each for each in seen if each.error is not None]
     assert [each.backup_id for each in wrong] == [desk.ids[place]]
     assert isinstance(wrong[0].error, IntegrityError)
 
@@ -119,6 +122,28 @@ def test_every_manifest_is_read_again_within_a_day_and_not_all_at_once(desk: Des
     assert max(reads) < BACKUPS
     desk.now -= 48 * HOUR
     assert desk.look()[1] == BACKUPS, "of a clock that ran ahead nothing is believed"
+
+
+def test_many_manifests_are_read_on_where_it_was_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that its limit ends leaves to the next what it has read."""
+    monkeypatch.setattr(known, "_CHUNK", 2)
+    load, loaded = Catalog.load, []
+
+    def given_up(catalog: Catalog, backup_id: str) -> Manifest:
+        loaded.append(backup_id)
+        if len(loaded) > 2:
+            raise KeyboardInterrupt
+        return load(catalog, backup_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "load", given_up)
+        with pytest.raises(KeyboardInterrupt):
+            desk.look()
+    found, reads = desk.look()
+    assert [each.backup_id for each in found] == sorted(desk.ids, reverse=True)
+    assert reads == BACKUPS - 2 + 1, "two were remembered, and the newest is read each time"
 
 
 def test_other_trusted_keys_forget_everything(desk: Desk) -> None:
@@ -258,7 +283,7 @@ def test_two_targets_never_share_a_memory(desk: Desk) -> None:
     target = settings.targets["db"]
     for name, repository in (("db", "x-near"), ("db-x", "near")):
         other = target.model_copy(update={"name": name, "repositories": [repository]})
-        places = {repository: desk.storage}
+        places: dict[str, Storage] = {repository: desk.storage}
         context = Context(settings, other, desk.scope, lambda: desk.now, repositories=places)
         assert len(said(context, repository)) == (name == "db")
     assert head_here(settings.state_dir, "db-x", "near") == (0, "")

@@ -84,3 +84,4 @@ class Cache:
             write_whole(self.path, zstandard.ZstdCompressor(level=3).compress(data), lasting=False)
         except (PraError, OSError) as error:
             _log.warning("not remembered: %s", getattr(error, "message", type(error).__name__))
+        self.entries, self.changed = dict(self.used), False

@@ -25,14 +25,18 @@ from pra.listing import BackupEntry
 from pra.manifest import Manifest
 from pra.procedures.context import Context
 from pra.procedures.wal import wal_backups
+from pra.side_by_side import side_by_side
 from pra.storage.base import ObjectStat
 from pra.timing import from_iso, to_iso
 from pra.wal.retention import WalBackup
 from pra.watch.metrics.cache import Cache
+from pra.watch.status.record import at_once
 
 AGAIN = timedelta(days=1)
 _NEW = 2
 """Where only the newest are wanted, so many are read in one pass beside the newest itself."""
+_CHUNK = 32
+"""So many are looked at before it is kept what they say: a pass that is given up helps the next."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,13 @@ def known_backups(
     ids = sorted(stats, reverse=True)[:newest]
     if newest is not None:
         ids = [*ids[:1], *reader.remembered(ids[1:], _NEW)]
-    found = {backup_id: known for backup_id in ids if (known := reader.known(backup_id)) is not None}
+    for stat in stats.values():
+        cache.get(stat)  # it is there: what is known of it stays
+    found: dict[str, Known] = {}
+    for begin in range(0, len(ids), _CHUNK):
+        chunk = side_by_side(reader.known, ids[begin : begin + _CHUNK], at_once(context))
+        found |= {known.backup_id: known for known in chunk if known is not None}
+        cache.store()
     if found:
         last = max(found.values(), key=lambda known: (known.taken_at, known.backup_id)).backup_id
         if last not in reader.read:
@@ -86,8 +96,6 @@ def known_backups(
             found = found | {last: again} if again else {i: k for i, k in found.items() if i != last}
         if strict and last in found and isinstance(unread := found[last].error, StorageError):
             raise unread
-    for backup_id in stats.keys() - found.keys():
-        cache.get(stats[backup_id])  # it is there: what is known of it stays
     cache.store()
     return [found[backup_id] for backup_id in ids if backup_id in found], set(stats)
 

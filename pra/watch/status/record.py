@@ -56,13 +56,17 @@ def said(context: Context, repository: str) -> list[Said]:
     """
     context.folder("status")
     path = _path(context.state_dir, context.target.name, repository)
-    # Where there are many targets, they are what is read side by side: an S3 client has sixteen connections.
-    at_once = AT_ONCE if len(context.settings.targets) <= _FEW else 1
-    chain = _Chain(context.storage(repository), context.target.name, context.keyring, at_once)
+    chain = _Chain(context.storage(repository), context.target.name, context.keyring, at_once(context))
     with _locks[str(path)]:
         kept = load(path, chain.about)
         _Reading(kept, chain, path).read_on(context.clock())
     return [each for _, each in sorted(kept.items.items(), reverse=True)]
+
+
+def at_once(context: Context) -> int:
+    """So many objects of one repository are read side by side."""
+    # Where there are many targets, they are what is read side by side: an S3 client has sixteen connections.
+    return AT_ONCE if len(context.settings.targets) <= _FEW else 1
 
 
 class Record:
