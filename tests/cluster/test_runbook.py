@@ -204,7 +204,7 @@ def test_a_lost_identity_comes_back_from_the_sheet(desk: Desk) -> None:
     (keys / "identity.txt").unlink()
     assert desk.operator.pra("verify", code=None).code != 0
     (desk.operator.home / "identity.txt").write_text(re.findall(r"AGE-SECRET-KEY-1\w+", sheet)[0] + "\n")
-    desk.type(desk.block("key-lost", having="identity.txt"))
+    desk.type(desk.block("key-lost", having="install -m 600 identity.txt"))
     assert stat.S_IMODE((keys / "retired" / "identity-sheet.txt").stat().st_mode) == 0o600
 
 
