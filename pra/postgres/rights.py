@@ -138,11 +138,19 @@ def _large_object_gaps(conn: Connection, role: str) -> list[Gap]:
         return []
     named = ", ".join(map(str, hidden[:SHOWN])) + (", …" if len(hidden) > SHOWN else "")
     grant = sql.SQL(
-        "DO $do$ DECLARE number oid; BEGIN FOR number IN SELECT oid FROM pg_largeobject_metadata LOOP "
-        "EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', number, {}); END LOOP; END $do$;"
-    ).format(sql.Literal(role))
+        "DO {quote} DECLARE number oid; BEGIN FOR number IN SELECT oid FROM pg_largeobject_metadata LOOP "
+        "EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', number, {name}); END LOOP; END {quote};"
+    ).format(name=sql.Literal(role), quote=_block_quote(role))
     label = f"{len(hidden)} large object{'s' * (len(hidden) > 1)} ({named})"
     return [Gap(label, "no SELECT", _text(conn, grant), "blocking")]
+
+
+def _block_quote(inside: str) -> sql.SQL:
+    """A dollar quote that does not end within the block: ``$do$`` where the text has none."""
+    tag = "do"
+    while f"${tag}$" in inside:
+        tag += "_"
+    return sql.SQL(f"${tag}$")
 
 
 def _hidden_gaps(conn: Connection) -> list[Gap]:
@@ -178,7 +186,10 @@ def least_privilege_sql(role: str, database: str) -> str:
     To be run by a superuser in the database itself. BYPASSRLS matters only where tables have row security,
     the last statement only where there are large objects: it must be repeated when new ones are made.
     """
-    values = {"role": sql.Identifier(role), "name": sql.Literal(role), "database": sql.Identifier(database)}
+    values = {
+        "role": sql.Identifier(role), "name": sql.Literal(role), "database": sql.Identifier(database),
+        "quote": _block_quote(role),
+    }  # fmt: skip
     return (
         sql.SQL(
             "CREATE ROLE {role} LOGIN CONNECTION LIMIT 20;\n"
@@ -186,11 +197,11 @@ def least_privilege_sql(role: str, database: str) -> str:
             "GRANT CONNECT ON DATABASE {database} TO {role};\n"
             "GRANT pg_read_all_data, pg_read_all_settings TO {role};\n"
             "ALTER ROLE {role} BYPASSRLS;\n"
-            "DO $do$ DECLARE number oid; BEGIN\n"
+            "DO {quote} DECLARE number oid; BEGIN\n"
             "    FOR number IN SELECT oid FROM pg_largeobject_metadata LOOP\n"
             "        EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', number, {name});\n"
             "    END LOOP;\n"
-            "END $do$;\n"
+            "END {quote};\n"
         )
         .format(**values)
         .as_string(None)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from checks.expectations import load_suite
 from pra.keys import load_identities
@@ -108,6 +109,21 @@ def test_one_that_is_killed_goes_on_where_it_was_and_gets_to_pass_by_dumps(
         assert not done.prefect
         assert config.read_bytes() == before
         assert operator.pra(*command, code=64).err.count("exists already") == 1, "it is finished now"
+
+
+def test_a_role_of_any_name_is_made_by_the_printed_sql(pg18: Cluster, here: Here) -> None:
+    """Quoted as a name, as a text, and within the block that a dollar sign ends."""
+    role, database = """o'd"d $do$; SELECT 1/0; --""", 'd"b of init'
+    pg18.createdb(database)
+    try:
+        pg18.execute(database, "SELECT lo_create(4712)")
+        make_role(pg18, database, here.pra("init", "--sql", "--database", database, "--role", role).out)
+        quoted = sql.Identifier(role).as_string(None)
+        granted = "SELECT lomacl::text FROM pg_largeobject_metadata WHERE oid = 4712"
+        assert "$do$" in str(pg18.query(database, granted))
+        pg18.execute(database, f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}")
+    finally:
+        pg18.execute("postgres", sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)).as_string(None))
 
 
 # -- what it leaves ------------------------------------------------------------------------------
