@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,27 @@ def test_the_image_has_what_it_copies_and_installs_what_was_tested() -> None:
     assert set(re.findall(r"\w+", packages[1])) <= set(copied)
     assert "--require-hashes --requirement requirements.lock" in DOCKERFILE
     assert DOCKERFILE.index("\nUSER 10001") < DOCKERFILE.index("\nENTRYPOINT")
+
+
+def in_image(path: str) -> bool:
+    """Whether a file is sent to the build: the last line that names it, or a folder above, decides."""
+    above = [Path(path), *Path(path).parents][:-1]
+    sent = True
+    for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!")
+        if not line.startswith("#") and any(fnmatch(str(each), pattern) for each in above):
+            sent = line.startswith("!")
+    return sent
+
+
+@pytest.mark.parametrize("name", [".env", "pra.env", "pra.toml", "keys/verify/identity.txt"])
+def test_what_has_to_lie_beside_it_is_in_no_image_and_in_no_commit(name: str) -> None:
+    """These files are there before the image is built."""
+    path = f"deployments/compose/{name}"
+    assert name.split("/")[0] in (FOLDER / "README.md").read_text()
+    assert not in_image(path)
+    if (ROOT / ".git").exists():
+        done = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT, check=False)
+        assert done.returncode == 0
+    assert in_image("deployments/cli/up.py")
+    assert in_image("pra/keys.py")
