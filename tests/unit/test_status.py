@@ -232,6 +232,16 @@ SCHEDULES: dict[str, tuple[dict[str, Any], Level, str]] = {
         Level.WARNING,
         "the schedule of backup/akig is paused",
     ),
+    "its schedule was deleted": (
+        {"deployments": (Deployment("1", "backup/akig", active=False, often=False), VERIFY, DRILL)},
+        Level.WARNING,
+        "no schedule of backup/akig is active",
+    ),
+    "a drill that nobody schedules": (
+        {"deployments": (BACKUP, VERIFY, Deployment("3", "dr-drill/akig", active=False, often=False))},
+        Level.OK,
+        "no run is late",
+    ),
 }
 
 

@@ -80,7 +80,9 @@ def judge(
     due = {run.deployment for run in waiting} | set(planned)
     missing = [d.name for d in deployments if d.active and d.often and d.id not in due]
     have = {each.name for each in deployments}
-    absent = [f"{flow}/{target}" for target in targets for flow in NEEDED if f"{flow}/{target}" not in have]
+    needed = [f"{flow}/{target}" for target in targets for flow in NEEDED]
+    absent = [name for name in needed if name not in have]
+    idle = [each.name for each in deployments if not (each.active or each.often) and each.name in needed]
     paused = [each.name for each in deployments if not each.active and each.often]
     if late:
         oldest = min(late, key=lambda run: run.due or now)
@@ -108,6 +110,9 @@ def judge(
         fact = f"the schedule of {_some(paused)} is paused"
         hint = "Switch it on again in the Prefect interface once the reason is gone."
         return Finding("schedule", HOST, Level.WARNING, fact, len(paused), "count", hint=hint)
+    if idle:
+        fact = f"no schedule of {_some(idle)} is active"
+        return Finding("schedule", HOST, Level.WARNING, fact, len(idle), "count", hint="Run: pra deploy")
     return Finding("schedule", HOST, Level.OK, f"{len(deployments)} deployments, no run is late", 0, "count")
 
 
