@@ -321,6 +321,20 @@ def test_sheet_holds_all_that_a_restore_needs() -> None:
         assert needed in text
 
 
+def test_sheet_puts_no_identity_elsewhere_on_a_host_that_knows_no_state() -> None:
+    """On an empty host nothing has set ``PRA_STATE_DIR``: ``/keys`` is nobody's folder."""
+    typed = [line.strip() for line in sheet().splitlines() if line.strip().startswith("install ")]
+    assert len(typed) == 2
+    for line in typed:
+        done = subprocess.run(
+            ["bash", "-c", f"install() {{ echo $*; }}; {line}"],
+            env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert done.stdout == ""
+        assert "PRA_STATE_DIR" in done.stderr
+
+
 @pytest.mark.skipif(shutil.which("age") is None, reason="the age command is not installed")
 def test_sheets_own_commands_open_what_we_seal(tmp_path: Path) -> None:
     report = make_keys(tmp_path / "keys")
