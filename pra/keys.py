@@ -71,25 +71,36 @@ class KeyReport:
     replaces: str = ""
 
 
-def make_keys(directory: Path, *, alg: Alg = "ed25519", clock: Clock = utc_now) -> KeyReport:
+def make_keys(
+    directory: Path, *, alg: Alg = "ed25519", keep_identity: bool = False, clock: Clock = utc_now
+) -> KeyReport:
     """Write a new age identity and a new signing key.
+
+    Args:
+        keep_identity: An identity that is there is taken as it is: of an attempt that died between the two.
 
     Raises:
         UsageError: A key is there already; it is never overwritten. Or the directory cannot be used.
+        SettingsError: The identity that is to be kept cannot be read.
     """
     if alg not in ALGS:
         raise UsageError(f"unknown signing algorithm {alg!r}", op="make keys", hint=f"One of {ALGS}.")
     _private_directory(directory)
     identity_file, signing_file = directory / IDENTITY_FILE, directory / SIGNING_FILE
+    kept = keep_identity and identity_file.exists()
     for path in (identity_file, signing_file):
-        if path.exists():
+        if path.exists() and not (kept and path == identity_file):
             raise UsageError(
                 f"a key exists already: {path}",
                 op="make keys",
                 hint="Keep it: backups need it. To replace both keys: pra key rotate",
             )
-    identity, signer = pyrage.x25519.Identity.generate(), Signer.generate(alg)
-    _write_private(identity_file, _identity_text(identity, clock()))
+    signer = Signer.generate(alg)
+    if kept:
+        identity = pyrage.x25519.Identity.from_str(_identities_in(identity_file)[0])
+    else:
+        identity = pyrage.x25519.Identity.generate()
+        _write_private(identity_file, _identity_text(identity, clock()))
     _write_private(signing_file, _signing_text(signer, clock()))
     return KeyReport(str(identity.to_public()), identity_file, signer.public_key, signer.key_id)
 

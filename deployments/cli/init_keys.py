@@ -42,7 +42,7 @@ def keys(this: Setup) -> None:
     if (folder / IDENTITY_FILE).exists() and (folder / SIGNING_FILE).exists():
         this.out.text(escape(_("Keys are in {folder} already, and stay.").format(folder=folder)))
     else:
-        this.made = make_keys(folder)
+        this.made = make_keys(folder, keep_identity=True)
         this.progress = this.progress.without("sheet")  # a sheet of other keys is none of these
         this.out.text(
             escape(_("Keys made in {folder}, readable by this account alone.").format(folder=folder))

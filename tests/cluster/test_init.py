@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from checks.expectations import load_suite
-from pra.keys import load_identities
+from pra.keys import load_identities, make_keys
 from pra.settings import Encryption, load_settings
 from pra.setup import progress as progresses
 from pra.setup.answers import Answers, RepositoryAnswer
@@ -273,6 +273,18 @@ def test_one_that_died_before_its_file_was_there_begins_anew_and_new_keys_get_a_
     identity = load_identities(Encryption(), state)[0]
     assert identity in (here.home / "sheet.txt").read_text()
     assert identity not in (here.home / "old-sheet.txt").read_text()
+
+
+def test_one_that_died_between_its_two_keys_keeps_the_first(app: str, pg18: Cluster, here: Here) -> None:
+    (here.home / "state").mkdir(mode=0o700)
+    make_keys(here.home / "state" / "keys")
+    (here.home / "state" / "keys" / "signing.key").unlink()
+    identity = (here.home / "state" / "keys" / "identity.txt").read_text()
+    here.set(PRA_TARGETS__APP__PASSWORD=PASSWORD)
+    here.pra(*options(here.home, pg18, app, "--no-backup", "--no-rules"))
+    assert (here.home / "state" / "keys" / "identity.txt").read_text() == identity
+    found = here.pra("doctor", "--json", code=2).document["items"]
+    assert {each["level"] for each in found if each["name"] in ("keys", "encryption")} == {"ok"}
 
 
 def test_a_sheet_of_other_repositories_is_none_of_these(app: str, pg18: Cluster, here: Here) -> None:
