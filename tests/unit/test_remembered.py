@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +17,15 @@ from pra.layout import evidence_key, manifest_key
 from pra.manifest import Manifest
 from pra.proc import Scope
 from pra.procedures.context import Context
-from pra.storage.base import Storage
+from pra.storage.base import ObjectStat, Storage
 from pra.storage.local import LocalStorage
 from pra.watch.status import known, record
+from pra.watch.status.aim import Aim
+from pra.watch.status.asking import Source
+from pra.watch.status.finding import Level
 from pra.watch.status.known import Known, known_backups
-from pra.watch.status.record import head_here, said
+from pra.watch.status.record import Record, head_here, said
+from pra.watch.status.repository import scrubbed
 from tests.fix_metrics import Past, make_past
 from tests.fix_store import FaultyStorage
 
@@ -295,6 +300,41 @@ def test_a_number_far_ahead_is_no_row_of_missing_ones(desk: Desk) -> None:
     desk.said()
     desk.path(evidence_key("db", 9_999_999_999)).write_bytes(b"x")
     assert desk.said()[0] == ["verification PASS"]
+
+
+class Slow(FaultyStorage):
+    """Lists after so many seconds."""
+
+    seconds = 0.0
+
+    def list(self, prefix: str) -> Iterator[ObjectStat]:
+        time.sleep(self.seconds)
+        return super().list(prefix)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(0.2, Level.CRITICAL), (4.0, Level.OK)], ids=["slow", "hanging"]
+)
+def test_damage_that_one_repository_does_not_know_of_is_said(
+    desk: Desk, seconds: float, level: Level
+) -> None:
+    """It was away when the scrub was recorded, and answers first; one that hangs is not waited for."""
+    for verdict in ("PASS", "FAIL"):
+        desk.past.record("scrub", desk.now, {"verdict": verdict})
+    desk.path(evidence_key("db", 2)).unlink()
+    settings = desk.past.settings
+    status = settings.status.model_copy(update={"limit": timedelta(seconds=3)})
+    desk.past.settings = settings.model_copy(update={"status": status})
+    far = Slow(LocalStorage("far", desk.past.folder("far")))
+    far.seconds = seconds
+    context = desk.context()
+    context.repositories = {"near": desk.storage, "far": far}
+    sources = {name: Source(name, tries=3) for name in context.repositories}
+    sources["near"].heard(answer=True)
+    aim = Aim(context, desk.now, Record(context), sources=sources)
+    begin = time.monotonic()
+    assert [each.level for each in scrubbed(aim)] == [level]
+    assert time.monotonic() - begin < 2
 
 
 def test_what_nobody_trusts_is_not_said(desk: Desk) -> None:

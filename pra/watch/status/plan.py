@@ -19,7 +19,7 @@ from pra.watch.status.finding import HOST, Finding, Level
 from pra.watch.status.record import Record
 
 _FROM_ANY = ("drill", "scrub")
-"""What any repository can say."""
+"""What all repositories say together."""
 _TRIES = 3
 """So many targets ask a repository in vain before the others are not kept waiting by it."""
 Earlier = Callable[[str, str], float | None]

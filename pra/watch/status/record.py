@@ -18,6 +18,7 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,8 +91,12 @@ class Record:
             raise found
         return found
 
-    def first(self, repositories: Sequence[str]) -> list[Said]:
-        """What the first of these says that answers, all asked at once.
+    def together(self, repositories: Sequence[str], patience: float) -> list[Said]:
+        """What those of these say that answer, newest first. All are asked at once: one that was away for a
+        while lacks what was recorded then, until the next record.
+
+        Args:
+            patience: Seconds that the others have once one has answered.
 
         Raises:
             PraError: None of them does.
@@ -106,13 +111,22 @@ class Record:
 
         for name in repositories:
             threading.Thread(target=ask, args=(name,), name=f"evidence {name}", daemon=True).start()
-        failures = []
+        found: dict[int, Said] = {}
+        failures: list[Exception] = []
+        until: float | None = None
         for _ in repositories:
-            answer = answers.get()
-            if not isinstance(answer, Exception):
-                return answer
-            failures.append(answer)
-        raise failures[0]
+            try:
+                answer = answers.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if isinstance(answer, Exception):
+                failures.append(answer)
+                continue
+            until = until or time.monotonic() + patience
+            found = {each.sequence: each for each in answer} | found
+        if until is None:
+            raise failures[0]
+        return [each for _, each in sorted(found.items(), reverse=True)]
 
 
 def head_here(state_dir: Path, target: str, repository: str) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from pra.wal.retention import WalBackup
 from pra.watch.status.aim import Aim, size
 from pra.watch.status.finding import Finding, Level
 from pra.watch.status.known import Known, known_backups
+from pra.watch.status.record import at_once
 from pra.watch.status.record_kept import Said
 
 _LOOK = 10
@@ -159,12 +160,15 @@ def scrubbed(aim: Aim) -> list[Finding]:
 
 
 def _any_copy(aim: Aim) -> list[Said]:
-    """What the first repository says that answers: of those that have answered already, where there are."""
+    """What the repositories say that answer."""
     names = [name for name in aim.context.repositories if not aim.source(name).silent]
     if not names:
         raise StorageError("not asked: none of its repositories answers", op="read evidence", hint=_AWAY)
-    heard = [name for name in names if aim.source(name).answered]
-    return aim.record.first(heard or names)
+    heard: list[str] = []
+    if at_once(aim.context) == 1:
+        # Of a fleet, all that live have answered by now: one that hangs is not waited for 200 times.
+        heard = [name for name in names if aim.source(name).answered]
+    return aim.record.together(heard or names, aim.status.limit.total_seconds() / 3)
 
 
 def _age(aim: Aim, record: Said) -> float:
