@@ -165,4 +165,5 @@ def _situation(this: Setup, settings: Settings, target: Target, done: VerifyRepo
         slot_limited=report is not None and report.replication.slot_keep_bytes is not None,
         scheduled=settings.status.prefect_api is not None,
         sheet=str(this.sheet) if this.sheet else "",
+        added=this.given.add_target,
     )

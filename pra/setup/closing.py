@@ -44,6 +44,7 @@ class Situation:
         places: How many disks or services the repositories lie on. locked: one of them locks objects.
         slot_limited: ``max_slot_wal_keep_size`` is set.
         sheet: Where the recovery sheet still lies on this machine; empty where it does not.
+        added: The target came to others, after the sheet had been printed.
     """
 
     answers: Answers
@@ -58,6 +59,7 @@ class Situation:
     slot_limited: bool
     scheduled: bool
     sheet: str = ""
+    added: bool = False
 
     @property
     def rto(self) -> str:
@@ -136,6 +138,10 @@ def _place(this: Situation, _: Translate) -> list[Line]:
     if not this.locked:
         text = _("somebody with our rights who deletes every backup: no repository locks objects")
         found.append(Line("lock", text, "object_lock = true    # [repositories.offsite]"))
+    if this.added:
+        text = _("the recovery sheet in your safe does not name {target} and its repositories yet")
+        target = this.answers.target
+        found.append(Line("sheet", text.format(target=target), "pra key sheet"))
     if this.sheet:
         text = _("the recovery sheet still lies on this machine: print it, keep it elsewhere, remove it")
         found.append(Line("sheet", text, f"shred -u {shlex.quote(this.sheet)}"))

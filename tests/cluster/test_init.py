@@ -199,7 +199,7 @@ def test_a_target_is_added_beside_the_others(app: str, pg18: Cluster, here: Here
         "--no-rules",
     ]
     again = ["init", "--yes", "--add-target", *more]
-    here.pra(*again)
+    assert "pra key sheet" in here.pra(*again).out, "the one that was printed knows nothing of it"
     for name in ("APP", "BOOKS"):
         here.monkeypatch.delenv(f"PRA_TARGETS__{name}__PASSWORD")
     settings = load_settings(here.home / "pra.toml")

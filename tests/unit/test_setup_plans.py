@@ -84,6 +84,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no-lock": ({"locked": False}, "lock"),
     "nobody-told": ({"alerting": False}, "alerts"),
     "no-schedule": ({"scheduled": False}, "schedule"),
+    "sheet-of-before": ({"added": True}, "sheet"),
     "sheet-here": ({"sheet": "/root/sheet.txt"}, "sheet"),
 }
 
