@@ -44,57 +44,60 @@ def wanted(
         flows: Whose failure brings a look. Not the status flow: its own would bring the next.
         silence: How long a run may give no sign of life.
     """
-    return [
-        AutomationCore(
-            name=f"pra: look at everything when a run fails ({status})",
-            description=(
-                "A bonus, never relied upon: the failed run alerts by itself, and a status pass looks every "
-                "five minutes anyway. This one only makes it look at once."
-            ),
-            trigger=EventTrigger(
-                match=_RUNS,
-                match_related=[
-                    _OURS,
-                    {"prefect.resource.role": "flow", "prefect.resource.name": sorted(flows)},
-                ],
-                expect={f"{_RUN}{name}" for name in _BAD},
-                posture=Posture.Reactive,
-                threshold=1,
-                within=PAUSE,
-            ),
-            actions=[
-                RunDeployment(source="selected", deployment_id=status_id, parameters=None, job_variables=None)
-            ],
+    return [_look_at_everything(status, status_id, flows), _end_silent_runs(silence)]
+
+
+def _look_at_everything(status: str, status_id: UUID, flows: Iterable[str]) -> AutomationCore:
+    return AutomationCore(
+        name=f"pra: look at everything when a run fails ({status})",
+        description=(
+            "A bonus, never relied upon: the failed run alerts by itself, and a status pass looks every "
+            "five minutes anyway. This one only makes it look at once."
         ),
-        AutomationCore(
-            name="pra: a run that gives no sign of life has crashed",
-            description=(
-                "A bonus, never relied upon: a run whose process was killed stays Running and keeps its "
-                "slot, so that the next one waits. This ends it as Crashed. What it had not finished is in "
-                "no repository; what it had finished stays."
-            ),
-            trigger=EventTrigger(
-                match=_RUNS,
-                match_related=_OURS,
-                for_each={"prefect.resource.id"},
-                after={f"{_RUN}heartbeat"},
-                # Any event of the run, whatever its last state is called: Partial and Fail are ours alone.
-                expect={f"{_RUN}*"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=silence,
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.CRASHED,
-                    name=None,
-                    force=False,
-                    message=f"it gave no sign of life for {silence.total_seconds() / 60:g} minutes: its "
-                    "process was killed, or its machine is gone. Look at the worker's log",
-                )
-            ],
+        trigger=EventTrigger(
+            match=_RUNS,
+            # Both have to be there: of our tag, and of one of these flows.
+            match_related=[_OURS, {"prefect.resource.role": "flow", "prefect.resource.name": sorted(flows)}],
+            expect={f"{_RUN}{name}" for name in _BAD},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=PAUSE,
         ),
-    ]
+        actions=[
+            RunDeployment(source="selected", deployment_id=status_id, parameters=None, job_variables=None)
+        ],
+    )
+
+
+def _end_silent_runs(silence: timedelta) -> AutomationCore:
+    return AutomationCore(
+        name="pra: a run that gives no sign of life has crashed",
+        description=(
+            "A bonus, never relied upon: a run whose process was killed stays Running and keeps its "
+            "slot, so that the next one waits. This ends it as Crashed. What it had not finished is in "
+            "no repository; what it had finished stays."
+        ),
+        trigger=EventTrigger(
+            match=_RUNS,
+            match_related=_OURS,
+            for_each={"prefect.resource.id"},
+            after={f"{_RUN}heartbeat"},
+            # Any event of the run, whatever its last state is called: Partial and Fail are ours alone.
+            expect={f"{_RUN}*"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name=None,
+                force=False,
+                message=f"it gave no sign of life for {silence.total_seconds() / 60:g} minutes: its "
+                "process was killed, or its machine is gone. Look at the worker's log",
+            )
+        ],
+    )
 
 
 def upsert(client: SyncPrefectClient, automations: Sequence[AutomationCore]) -> list[Change]:
