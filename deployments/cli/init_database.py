@@ -123,7 +123,10 @@ def _reach(this: Setup) -> bool:
                 show_findings(this.out, [unreachable(error, answers.target)])
             if not asked:
                 _offer_sql(this, server)
-                return False
+                if this.given.dsn is None:
+                    return False
+                this.ask.pause(_("Mend it, then press Enter to test again"))
+                continue
             password = this.ask.secret(_("Password of the role"))
             if not password:
                 return False

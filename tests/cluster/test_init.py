@@ -466,6 +466,17 @@ def _finished(home: Path) -> None:
         assert identity not in terminal.screen, "what was not asked to be shown"
 
 
+def test_a_server_that_was_named_beforehand_is_not_tried_without_end(tmp_path: Path) -> None:
+    """Nothing would be asked between two tries: they wait for a person."""
+    given = ["--dsn", "postgresql://backup@127.0.0.1:1/x", "--name", "app", "--language", "en"]
+    with at_a_terminal(tmp_path, "init", *given) as terminal:
+        for _ in range(2):
+            shown = terminal.answer("Mend it, then press Enter to test again", "")
+            assert shown.count("CRITICAL") == 1
+        terminal.press(b"\x03")
+        assert terminal.end() == 130
+
+
 def test_without_a_terminal_it_says_how_to_go_about_it(operator: Operator) -> None:
     done = operator.pra("init", code=64)
     assert "no terminal to ask at" in done.err
