@@ -6,6 +6,7 @@ Imports Prefect.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.objects import ConcurrencyOptions, DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
@@ -167,17 +169,23 @@ def create(client: SyncPrefectClient, flow_id: UUID, desired: Desired) -> None:
 def update(
     client: SyncPrefectClient, there: DeploymentResponse, desired: Desired, differing: tuple[str, ...]
 ) -> None:
-    """Write what differs. A schedule that was paused stays so, and one that a person added stays."""
+    """Write what differs. A schedule that was paused stays so, and one that a person added stays.
+
+    What left goes last: whatever ends this half-way, a schedule is there.
+    """
     wanted = [fields for word, fields in desired.fields.items() if word in differing]
     changed = {name: value for fields in wanted for name, value in fields.items()}
     if "variables" in differing:
         changed["job_variables"] = _variables(there.job_variables or {}, desired.owner)
     if "schedules" in differing:
-        slugs = {raw["slug"] for raw in desired.entry.schedules}
-        for old in [each for each in there.schedules if each.slug and each.slug not in slugs]:
-            client.delete_deployment_schedule(there.id, old.id)  # an update leaves it where it is
         changed["schedules"] = list(_schedules(there, desired))
     client.update_deployment(there.id, DeploymentUpdate(**changed))
+    if "schedules" in differing:
+        slugs = {raw["slug"] for raw in desired.entry.schedules}
+        for old in [each for each in there.schedules if each.slug and each.slug not in slugs]:
+            # An update leaves it where it is, unless the server replaced the whole list.
+            with suppress(ObjectNotFound):
+                client.delete_deployment_schedule(there.id, old.id)
 
 
 def _schedules(there: DeploymentResponse, desired: Desired) -> Iterator[DeploymentScheduleUpdate]:

@@ -10,12 +10,14 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
@@ -54,7 +56,8 @@ def deploy(settings: Settings, *, config: Path | None = None, take_over: bool = 
 
     Raises:
         UnavailableError: No Prefect API answers.
-        UsageError: Another installation has a deployment of one of our targets; nothing was written.
+        UsageError: Another installation, or somebody else, has a deployment under the name of one of ours;
+            nothing was written.
     """
     url = get_current_settings().api.url
     if not url:
@@ -78,6 +81,7 @@ def _deploy(
 ) -> Iterator[Change]:
     there = _read(client)
     wanted = [Desired(entry, owner) for entry in planned(settings, there, owner, take_over=take_over)]
+    _refuse_strange(there, wanted)
     if not take_over:
         _refuse_foreign(there, wanted)
     yield from pools.make(client)
@@ -96,12 +100,14 @@ def _deploy(
 def planned(settings: Settings, there: There, owner: str | None, *, take_over: bool = False) -> list[Entry]:
     """Every deployment that pra.toml asks for, at its own minute. Pure.
 
-    What is about all targets is called ``all``; where another installation on this server has that name,
-    ``all-`` and six digits that stand for our settings' file.
+    What is about all targets is called ``all``; where another installation on this server has that name, or
+    somebody else, ``all-`` and six digits that stand for our settings' file.
     """
     everything = entries.expanded(entries.read_entries(), list(settings.targets))
     found = spread.spread([entry for entry in everything if entries.fits(entry, settings)])
-    taken = {name for name, each in there.items() if _foreign(each, owner)} if not take_over else set()
+    taken = {
+        name for name, each in there.items() if _is_strange(each) or (not take_over and _foreign(each, owner))
+    }
     return [
         replace(entry, name=f"{ALL}-{_digits(owner)}")
         if entry.target is None and f"{desired.load(entry.entrypoint)[0]}/{ALL}" in taken
@@ -136,6 +142,22 @@ def _foreign(there: DeploymentResponse, owner: str | None) -> bool:
     return owner_of(there) not in (None, owner)
 
 
+def _is_strange(there: DeploymentResponse) -> bool:
+    """Made by a person or by another program: it runs no flow of ours."""
+    return owner_of(there) is None and not _OURS.fullmatch(there.entrypoint or "")
+
+
+def _refuse_strange(there: There, wanted: Iterable[Desired]) -> None:
+    for each in wanted:
+        found = there.get(each.name)
+        if found is not None and _is_strange(found):
+            raise UsageError(
+                f"{each.name} is a deployment of somebody else: it runs {found.entrypoint or 'another flow'}",
+                op="register deployments",
+                hint="Rename the target, or that deployment; or use a Prefect server for PRA alone.",
+            )
+
+
 def _refuse_foreign(there: There, wanted: Iterable[Desired]) -> None:
     for each in wanted:
         found = there.get(each.name)
@@ -148,11 +170,15 @@ def _refuse_foreign(there: There, wanted: Iterable[Desired]) -> None:
 
 
 def _read(client: SyncPrefectClient) -> There:
-    """Everything that is registered, a page at a time: a request for each would take minutes."""
+    """Everything that is registered, a page at a time: a request for each would take minutes.
+
+    By the moment of their making. The server's own order is by name, which all deployments of a target share:
+    with equals in no order, PostgreSQL may leave one out between two pages, and it would be made anew.
+    """
     flows = {flow.id: flow.name for page in _paged(client.read_flows) for flow in page}
     return {
         f"{flows.get(each.flow_id, '?')}/{each.name}": each
-        for page in _paged(client.read_deployments)
+        for page in _paged(partial(client.read_deployments, sort=DeploymentSort.CREATED_DESC))
         for each in page
     }
 

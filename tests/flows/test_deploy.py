@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
@@ -171,6 +172,47 @@ def test_two_installations_on_one_server_have_each_their_own(
     assert actions(done)["backup/one"] == ("updated", ("variables",))
     assert actions(done)["status/all"] == ("updated", ("variables",))
     assert status in done_to(done, "removed")
+
+
+def test_what_somebody_else_made_is_not_written_over(
+    tmp_path: Path, client: SyncPrefectClient, few: list[entries.Entry]
+) -> None:
+    """Flows called backup and status are not rare: theirs run their own code, and say nothing of pra.toml."""
+    file = tmp_path / "pra.toml"
+    backup_id, status_id = (client.create_flow_from_name(name) for name in ("backup", "status"))
+    theirs = client.create_deployment(backup_id, "db", entrypoint="theirs.py:backup")
+    client.create_deployment(status_id, "all", entrypoint="theirs.py:status")
+    for take_over in (False, True):
+        with pytest.raises(UsageError, match="backup/db is a deployment of somebody else: it runs theirs"):
+            register.deploy(configure(file, ["db"]), config=file, take_over=take_over)
+    assert names(client) == {"backup/db", "status/all"}
+    assert client.read_deployment(theirs).entrypoint == "theirs.py:backup"
+    created = done_to(register.deploy(configure(file, ["other"]), config=file), "created")
+    assert any(name.startswith("status/all-") for name in created)
+    assert client.read_deployment_by_name("status/all").entrypoint == "theirs.py:status"
+
+
+@pytest.mark.parametrize("dies_at", ["update_deployment", "delete_deployment_schedule"])
+def test_a_deploy_that_dies_half_way_leaves_a_schedule(
+    tmp_path: Path, client: SyncPrefectClient, few: list[entries.Entry],
+    monkeypatch: pytest.MonkeyPatch, dies_at: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "pra.toml"
+    settings = configure(file, ["db"])
+    register.deploy(settings, config=file)
+    renamed = [replace(few[0], schedules=({**few[0].schedules[0], "slug": "each-hour"},)), *few[1:]]
+    monkeypatch.setattr(entries, "read_entries", lambda: renamed)
+
+    def die(*_: Any) -> None:
+        raise httpx.ConnectError("the server is gone")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(SyncPrefectClient, dies_at, die)
+        with pytest.raises(UnavailableError):
+            register.deploy(settings, config=file)
+    assert any(each.active for each in client.read_deployment_by_name("backup/db").schedules)
+    register.deploy(settings, config=file)
+    assert [each.slug for each in client.read_deployment_by_name("backup/db").schedules] == ["each-hour"]
 
 
 def test_a_schedule_that_a_person_added_stays_and_one_of_before_goes(
