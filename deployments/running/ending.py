@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from deployments.running import processes, stopping
 from deployments.running.access import Access
-from deployments.running.place import DOWN, OP, UP, Place, held, holder
+from deployments.running.place import DOWN, OP, UP, Place, has_lock, held, holder
 from pra.errors import PraError
 
 _LIMIT_SECONDS = 300.0
 _POLL_SECONDS = 0.2
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def down(
         limit: Seconds that a running ``pra up`` gets for its end; 0: five minutes.
 
     Raises:
-        PraError: It did not end in time, or something is still there.
+        PraError: It did not end in time, something is still there, or ``pra up`` runs elsewhere.
         BusyError: Another ``pra down`` is at work.
     """
     if not place.folder.exists():
@@ -60,8 +61,20 @@ def down(
 
 
 def _ask_to_end(place: Place, pid: int, limit: float) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+    for _ in range(_TRIES):
+        if _terminate(place, pid):
+            break
+        time.sleep(_POLL_SECONDS)
+        running = holder(place)
+        if running is None or running.role != UP:
+            return
+        pid = running.pid
+    else:
+        raise PraError(
+            f"pra up is at work, and process {pid} of this machine is not it",
+            op=OP,
+            hint="It was started in a container or on another machine, or by another account: end it there.",
+        )
     deadline = time.monotonic() + limit
     while (still := holder(place)) is not None and still.pid == pid:
         if time.monotonic() > deadline:
@@ -71,6 +84,22 @@ def _ask_to_end(place: Place, pid: int, limit: float) -> None:
                 hint=f"Run: kill -9 {pid}; then again: pra down",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _terminate(place: Place, pid: int) -> bool:
+    """Whether this was the process that has the lock, and was asked to end: no other is ever hit."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not has_lock(place, pid):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+        return True
+    finally:
+        os.close(handle)
 
 
 def _wait_for_runs(place: Place, wait: float, waiting: Callable[[int], None]) -> int:

@@ -138,3 +138,22 @@ def holder(place: Place) -> Holder | None:
             return Holder(0, "", "")  # it has the lock, and has not yet said who it is
     finally:
         os.close(descriptor)
+
+
+def has_lock(place: Place, pid: int) -> bool:
+    """Whether this process of this machine has the lock open: the number in it may be of another one.
+
+    Who has just taken it has not yet written its own, and one in a container counts in numbers of its own.
+    """
+    lock = place.lock.stat()
+    try:
+        return any(_is_same(each, lock) for each in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False  # it has ended, or is another account's
+
+
+def _is_same(descriptor: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(descriptor.stat(), file)
+    except OSError:
+        return False  # closed meanwhile

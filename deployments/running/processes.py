@@ -108,7 +108,7 @@ def _handle(place: Place, pid: int) -> Iterator[int | None]:
 
 def _look(place: Place, pid: int) -> Found | None:
     try:
-        if (_PROC / str(pid)).stat().st_uid != os.geteuid():
+        if (_PROC / str(pid)).stat().st_uid not in _accounts(place):
             return None
         variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
@@ -117,6 +117,14 @@ def _look(place: Place, pid: int) -> Found | None:
         return None
     run = _value(variables, _RUN)
     return Found(pid, _value(variables, f"{_PART}=".encode()), run or None, _parent(pid))
+
+
+def _accounts(place: Place) -> set[int]:
+    """Whose processes may be ours: this account's, and those of the one that the place belongs to."""
+    found = {os.geteuid()}
+    with contextlib.suppress(OSError):
+        found.add(place.folder.stat().st_uid)
+    return found
 
 
 def _value(variables: list[bytes], name: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -19,7 +20,7 @@ from deployments.running.ending import down
 from deployments.running.manager import Manager, start_manager
 from deployments.running.parts import Part, supervisor_config
 from deployments.running.place import Place, held
-from pra.errors import BusyError
+from pra.errors import BusyError, PraError
 from tests.fix_operator import Operator
 from tests.scratch import SCRATCH
 
@@ -142,6 +143,40 @@ def test_a_second_one_at_the_same_place_is_refused(place: Place) -> None:
     with held(place), pytest.raises(BusyError, match=f"process {os.getpid()}") as caught, held(place):
         pass
     assert "pra down" in caught.value.hint
+
+
+def test_a_number_in_the_lock_that_is_another_process_is_not_ended(place: Place) -> None:
+    """So it is for a moment whenever somebody takes the lock, and for good where that is in a container."""
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        with held(place):
+            place.lock.write_text(json.dumps({"pid": bystander.pid, "since": "", "role": "pra up"}))
+            with pytest.raises(PraError, match=f"process {bystander.pid} of this machine is not it"):
+                down(place, limit=1)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait(10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees another account's processes")
+def test_root_finds_what_the_account_of_the_place_left_and_no_third_ones(place: Place) -> None:
+    os.chown(place.folder, 65534, -1)
+    left = [
+        subprocess.Popen(
+            ["sleep", "600"],
+            user=account,
+            env=processes.marked(place, "prefect") | {"PATH": os.environ["PATH"]},
+        )
+        for account in (65534, 65533)
+    ]
+    try:
+        wait(lambda: (Path("/proc") / str(left[1].pid) / "environ").read_bytes().count(b"sock") == 1)
+        wait(lambda: [found.pid for found in processes.find(place)] == [left[0].pid])
+    finally:
+        for each in left:
+            each.kill()
+            each.wait(10)
 
 
 def test_down_where_nothing_runs_says_so(operator: Operator) -> None:
