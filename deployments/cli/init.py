@@ -12,6 +12,7 @@ from deployments.cli.session import Globals, JsonOption
 from pra.errors import UsageError
 from pra.messages import translator
 from pra.model import Engine
+from pra.postgres.connect import Server
 from pra.settings import settings_file
 from pra.setup.answers import named_values
 from pra.setup.grants import role_sql
@@ -40,7 +41,7 @@ def command(
     send: options.SendOption = True,
     backup: options.BackupOption = True,
     sql: options.SqlOption = False,
-    role: options.RoleOption = "backup",
+    role: options.RoleOption = None,
     database: options.DatabaseOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -51,6 +52,8 @@ def command(
     With --sql it prints the SQL that makes the role, and does nothing else.
     """
     if sql:
+        named = Server.parse(dsn).words() if dsn else {}
+        role, database = role or named.get("user", "backup"), database or named.get("dbname")
         return _print_sql(Output(json, translator("en")), role, database, engine)
     given = Given(
         yes=yes or json,
@@ -81,7 +84,7 @@ def command(
 def _print_sql(out: Output, role: str, database: str | None, engine: str) -> int:
     """Raises UsageError without a database, or for an engine that is none."""
     if not database:
-        hint = "Name the database that is to be backed up: pra init --sql --database NAME"
+        hint = "Name the database that is to be backed up: pra init --sql --database NAME, or --dsn DSN"
         raise UsageError("--database is missing", op="print SQL", hint=hint)
     if engine not in ("auto", "logical", "physical"):
         raise UsageError(

@@ -116,9 +116,13 @@ BackupOption = Annotated[
 SqlOption = Annotated[
     bool, typer.Option("--sql", rich_help_panel=_ROLE, help="Print the SQL that makes the role, and leave.")
 ]
-RoleOption = Annotated[str, typer.Option("--role", rich_help_panel=_ROLE, help="Its name.")]
+RoleOption = Annotated[
+    str | None,
+    typer.Option("--role", rich_help_panel=_ROLE, help="Its name; else the one in --dsn, or backup."),
+]
 DatabaseOption = Annotated[
-    str | None, typer.Option("--database", rich_help_panel=_ROLE, help="The database it backs up.")
+    str | None,
+    typer.Option("--database", rich_help_panel=_ROLE, help="The database it backs up; else that of --dsn."),
 ]
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from deployments.cli import signals
+from deployments.cli.moments import both
 from deployments.cli.output import Output
 from deployments.cli.session import JsonOption, Session, start
 from deployments.running import ending, upkeep
@@ -22,7 +23,7 @@ from deployments.running.upkeep import Event, Plan
 from pra.errors import UnavailableError, UsageError
 from pra.messages import mark
 from pra.settings_running import auth_file, read_api
-from pra.timing import parse_duration, to_iso
+from pra.timing import from_iso, parse_duration, to_iso
 
 PartArgument = Annotated[
     str | None,
@@ -190,13 +191,20 @@ def _moment(seconds: int) -> str | None:
     return to_iso(datetime.fromtimestamp(seconds, UTC)) if seconds else None
 
 
+def _shown(since: str | None) -> str:
+    return both(from_iso(since)) if since else "–"
+
+
 def _show(out: Output, items: list[dict[str, Any]], *, watched: bool) -> None:
     _ = out.translate
     if not items:
         out.text(_("Nothing is running."))
         return
     columns = [_("Part"), _("State"), _("Process"), _("Since")]
-    rows = [[escape(str(each[key] or "–")) for key in ("part", "state", "pid", "since")] for each in items]
+    rows = [
+        [*(escape(str(each[key] or "–")) for key in ("part", "state", "pid")), _shown(each["since"])]
+        for each in items
+    ]
     out.table(columns, rows)
     if not watched:
         out.text("[yellow]![/] " + _("pra up itself was killed: pra down ends this, and pra up begins anew."))

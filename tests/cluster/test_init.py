@@ -85,6 +85,17 @@ def test_a_role_made_by_the_printed_sql_gets_to_pass_with_the_engine_that_the_se
     assert {item["name"] for item in found["items"] if item["level"] == "critical"} == set()
 
 
+def test_the_printed_sql_takes_role_and_database_from_the_dsn(operator: Operator) -> None:
+    dsn = ("--dsn", "postgresql://keeper@db:5432/app")
+    assert (
+        operator.pra("init", "--sql", *dsn).out
+        == operator.pra("init", "--sql", "--role", "keeper", "--database", "app").out
+    )
+    said = operator.pra("init", "--sql", *dsn, "--role", "other", "--json").document
+    assert (said["role"], said["database"]) == ("other", "app")
+    assert "--database is missing" in operator.pra("init", "--sql", code=64).err
+
+
 @MAJORS
 def test_one_that_is_killed_goes_on_where_it_was_and_gets_to_pass_by_dumps(
     major: int, request: pytest.FixtureRequest, operator: Operator
