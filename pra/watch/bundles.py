@@ -1,4 +1,4 @@
-"""Evidence once more, a thousand records in one object: a year of an hourly backup is nine, not 8,885.
+"""Evidence once more, 250 records in one object: a year of an hourly backup is 36, not 8,885.
 
 A bundle is a copy: the stored bytes of consecutive records, each with its own signature, so that it needs
 none and vouches for nothing. Whoever reads one checks every record as if it had come alone, and takes none
@@ -28,7 +28,8 @@ from pra.storage.base import Storage
 from pra.watch.status.record import head_here, write_whole
 
 SCHEMA = "pra/evidence-bundle/1"
-SIZE = 1000
+SIZE = 250
+"""The fewer, the sooner they are there: those of a bundle that is not whole yet are read one by one."""
 _LARGEST = 256 << 20
 _RECORD = 16 << 20
 _log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Bundled:
 
 
 def publish_bundle(settings: Settings, place: Storage) -> str | None:
-    """Write the next bundle that is due, of one target: one at most, since it costs a thousand requests.
+    """Write the next bundle that is due, of one target: one at most, since each of its records is a request.
 
     Returns:
         Its key; None when none is due.

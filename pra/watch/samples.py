@@ -16,8 +16,9 @@ import fcntl
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -187,9 +188,8 @@ def unpack(data: bytes) -> list[bytes]:
 
 def parse(lines: Iterable[bytes], host: str) -> Iterator[Sample]:
     """The samples of lines; one that is half-written, or none of ours, is passed over."""
-    for line in lines:
+    for document in _documents(list(lines)):
         try:
-            document = json.loads(line)
             at = datetime.fromtimestamp(document["t"], UTC)
             for target, entry in document["x"].items():
                 yield Sample(
@@ -202,6 +202,23 @@ def parse(lines: Iterable[bytes], host: str) -> Iterator[Sample]:
                     entry.get("u") or (),
                 )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
+            continue
+
+
+def _documents(lines: Sequence[bytes]) -> Iterator[Any]:
+    """What is JSON among them. A day at once takes a third of the time of its lines one by one."""
+    try:
+        # With something between them that two halves cannot have between them and be a whole.
+        found = json.loads(b"[%b]" % b",null,".join(lines))
+        if len(found) == 2 * len(lines) - 1 and not any(found[1::2]):
+            yield from found[::2]
+            return
+    except ValueError:
+        pass
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
             continue
 
 
@@ -241,8 +258,8 @@ def read(
     days = _days(since, until)
     objects = _objects(storages, days, local)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="samples") as pool:
-        for day in days:
-            yield from _day(day, since, until, local, objects.get(day, []), pool, problems)
+        for day, coming in _ahead(days, objects, pool):
+            yield from _day(day, since, until, local, coming, problems)
 
 
 def _days(since: datetime, until: datetime) -> list[date]:
@@ -269,21 +286,41 @@ def _objects(
     return found
 
 
+_Coming = tuple[_Found, Future[bytes]]
+
+
+def _ahead(
+    days: Sequence[date], objects: Mapping[date, Sequence[_Found]], pool: ThreadPoolExecutor
+) -> Iterator[tuple[date, list[_Coming]]]:
+    """Each day with its objects, which are on their way: a far repository takes its time."""
+    under_way: deque[tuple[date, list[_Coming]]] = deque()
+    try:
+        for day in days:
+            found = objects.get(day, [])
+            coming = [(one, pool.submit(one[0].read, one[1].key, limit=_LARGEST)) for one in found]
+            under_way.append((day, coming))
+            if len(under_way) > _READERS:
+                yield under_way.popleft()
+        while under_way:
+            yield under_way.popleft()
+    finally:  # who reads no further waits for no more than what is being read
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _day(
     day: date,
     since: datetime,
     until: datetime,
     local: LocalSamples | None,
-    objects: Sequence[_Found],
-    pool: ThreadPoolExecutor,
+    objects: Sequence[_Coming],
     problems: list[str] | None,
 ) -> list[Sample]:
     found: dict[tuple[datetime, str, str], Sample] = {}
     pieces: list[tuple[str, list[bytes]]] = []
     if local is not None:
         pieces.append((local.host, local.lines(day)))
-    for (_, key), lines in zip(objects, pool.map(lambda each: _fetch(each, problems), objects), strict=True):
-        pieces.append((key.host, lines))
+    for (storage, key), coming in objects:
+        pieces.append((key.host, _lines(storage, key, coming, problems)))
     for host, lines in pieces:
         for sample in parse(between(lines, since, until), host):
             if since <= sample.at < until:
@@ -291,10 +328,11 @@ def _day(
     return sorted(found.values(), key=lambda sample: sample[:3])
 
 
-def _fetch(each: _Found, problems: list[str] | None) -> list[bytes]:
-    storage, key = each
+def _lines(
+    storage: Storage, key: SamplesKey, coming: Future[bytes], problems: list[str] | None
+) -> list[bytes]:
     try:
-        return unpack(storage.read(key.key, limit=_LARGEST))
+        return unpack(coming.result())
     except PraError as error:
         if problems is None:
             raise

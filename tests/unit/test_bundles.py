@@ -1,4 +1,4 @@
-"""Evidence once more by the thousand: it spares requests, and vouches for nothing."""
+"""Evidence once more, many in an object: it spares requests, and vouches for nothing."""
 
 from __future__ import annotations
 

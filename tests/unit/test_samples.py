@@ -8,16 +8,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pra.errors import StorageError
 from pra.layout import samples_key, split_samples_key
 from pra.storage.local import LocalStorage
 from pra.watch.publishing import publish
-from pra.watch.samples import LocalSamples, Sample, between, line_of, pack, read, unpack
+from pra.watch.samples import LocalSamples, Sample, between, line_of, pack, parse, read, unpack
 from pra.watch.status.finding import Finding, Level, StatusPass
 from tests.fix_store import FaultyStorage
 
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
+WHOLE = [b'{"t":1795305600,"x":{"akig":{"v":{"database":3.1}}}}', b'{"t":1795305900,"x":{"":{"u":["keys"]}}}']
+HALF = [b'{"t":1795305600', b'"x":{"akig":{}}}', b'{"t":1,"x":{"akig":{"c":["a', b'b"]}}}']
 
 
 def a_pass(at: datetime, *, level: Level = Level.OK, value: float = 3.1) -> StatusPass:
@@ -69,6 +73,11 @@ def test_junk_between_lines_is_passed_over(here: LocalSamples, junk: bytes) -> N
         file.write(junk)
     here.append(a_pass(DAY + timedelta(minutes=5)))
     assert {sample.at.minute for sample in back(here)} == {0, 5}
+
+
+@given(st.lists(st.sampled_from([*WHOLE, *HALF, b"", b"null", b"1,null,2", b"{}"]), max_size=6))
+def test_lines_say_together_what_each_says_alone(lines: list[bytes]) -> None:
+    assert list(parse(lines, "h")) == [sample for line in lines for sample in parse([line], "h")]
 
 
 def test_lines_are_chosen_by_their_moment_without_being_read_whole() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -165,7 +165,7 @@ def _believed(
 
 def _as_kept(fact: Fact) -> dict[str, Any]:
     """What differs from an empty fact: most records are expiries, of which only the moment is wanted."""
-    whole = asdict(fact) | {"at": to_iso(fact.at)}
+    whole = vars(fact) | {"at": to_iso(fact.at)}
     return {name: value for name, value in whole.items() if value not in (None, "", False)}
 
 
