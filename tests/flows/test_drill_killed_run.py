@@ -34,7 +34,7 @@ def stage(drill_world: World, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_a_killed_run_leaves_nothing_and_is_recorded(
     stage: Orchestra, drill_world: World, phase: str
 ) -> None:
-    before, keys = rehearsals(drill_world), keys_of(drill_world)
+    before, keys = rehearsals(drill_world), kept(drill_world)
     run_id = begin(stage, approval=False)
     folder, pid = wait_for_phase(drill_world, phase)
     kill_with_group(pid)
@@ -44,10 +44,18 @@ def test_a_killed_run_leaves_nothing_and_is_recorded(
     root = sandbox_root(drill_world.settings.sandbox.dir, drill_world.settings.state_dir)
     assert folder in drill.clean_up(drill_world.settings, root)
     assert rehearsals(drill_world) == before
-    assert keys_of(drill_world) == keys
+    assert kept(drill_world) == keys
     assert newest(drill_world).body["verdict"] == INTERRUPTED
     assert f"in its phase {reached};" in newest(drill_world).body["deviations"][0]
     assert final(stage, run_id).name == "Crashed"
+
+
+def kept(world: World) -> dict[str, str]:
+    """What the real repositories hold; that Prefect saw the run crash is an incident beside it."""
+    return {key: digest for key, digest in keys_of(world).items() if not key.startswith(INCIDENT)}
+
+
+INCIDENT = ("near/.lock", "near/_status/incidents.json")
 
 
 def test_a_run_killed_while_it_waits_for_approval_leaves_nothing(
