@@ -76,6 +76,7 @@ class Bench:
     offsite: stage.Offsite
     tools: Tools
     barman: Path | None
+    recipient: str
     rows: dict[str, Row] = field(default_factory=dict)
 
     def row(self, name: str) -> Row:
@@ -158,19 +159,49 @@ def prepare(scope: Scope, home: Path, megabytes: int, barman: Path | None) -> Be
         f"PRA_TARGETS__FAR__PASSWORD={production.password}\n"
         f"PRA_REPOSITORIES__OFFSITE__SECRET_ACCESS_KEY={offsite.secret_key}\n"
     )
-    return Bench(scope, home, production, offsite, find_tools(18, needs=SERVER), barman)
+    return Bench(scope, home, production, offsite, find_tools(18, needs=SERVER), barman, report.recipient)
 
 
 # -- what is measured ------------------------------------------------------------------------------------
 
 
+def _bare_command(bench: Bench) -> str:
+    return f"{bench.tools.path('pg_basebackup')} -d {quote(bench.replication)} -c fast -X none -Ft -D -"
+
+
 def bare_backup(bench: Bench) -> None:
     target = bench.home / "bare.tar.zst"
-    command = f"{bench.tools.path('pg_basebackup')} -d {quote(bench.replication)} -c fast -X none -Ft -D - "
     bench.row("pg_basebackup | zstd -1 -T2").seconds.append(
-        shell(f"{command} 2>/dev/null | zstd -q -1 -T2 -f -o {target}", bench.tools.env())
+        shell(f"{_bare_command(bench)} 2>/dev/null | zstd -q -1 -T2 -f -o {target}", bench.tools.env())
     )
     bench.row("pg_basebackup | zstd -1 -T2").megabytes = folder_mb(target)
+
+
+SAME_DUTIES = "the same, digested and encrypted"
+
+
+def bare_backup_with_our_duties(bench: Bench) -> None:
+    """What the bare pipe costs once it also takes both digests and encrypts: all by standard tools.
+
+    No file is cut, nothing is published or read back, and no content is counted.
+    """
+    if not (shutil.which("age") and shutil.which("openssl")):
+        print("age or openssl is missing: its row is left out")
+        return
+    target = bench.home / "duties.tar.zst.age"
+    digest = f"openssl dgst -sha256 -out {bench.home}/"
+    command = " | ".join(
+        (
+            f"{_bare_command(bench)} 2>/dev/null",
+            f"tee >({digest}plain)",
+            "zstd -q -1 -T2",
+            f"age -r {bench.recipient}",
+            f"tee >({digest}stored) > {target}; wait",
+        )
+    )
+    bench.row(SAME_DUTIES).seconds.append(shell(command, bench.tools.env()))
+    bench.row(SAME_DUTIES).megabytes = folder_mb(target)
+    target.unlink()
 
 
 def ours(bench: Bench, name: str, target: str, *flags: str, digest: bool = False) -> dict[str, Any]:
@@ -283,6 +314,7 @@ def run(bench: Bench, rounds: int) -> None:
     near = far = ""
     for _ in range(rounds):
         bare_backup(bench)
+        bare_backup_with_our_duties(bench)
         near = ours(bench, "pra backup --full", "near", "--full")["backup_id"]
         ours(bench, "pra backup --full, with digest", "near", "--full", digest=True)
         far = ours(bench, "pra backup --full (S3)", "far", "--full")["backup_id"]
@@ -323,6 +355,8 @@ def show(title: str, bench: Bench) -> None:
 def show_ratios(bench: Bench) -> None:
     pairs: list[tuple[str, str, str]] = [
         ("full backup / bare (≤ 1.1)", "pra backup --full", "pg_basebackup | zstd -1 -T2"),
+        ("bare with our duties / bare", SAME_DUTIES, "pg_basebackup | zstd -1 -T2"),
+        ("full backup / bare with our duties", "pra backup --full", SAME_DUTIES),
         ("the same with the digest", "pra backup --full, with digest", "pg_basebackup | zstd -1 -T2"),
         (
             "incremental / full (≤ 0.6)",
