@@ -76,14 +76,14 @@ def _remember(folder: Path, settings: Settings) -> None:
     try:
         found = json.loads((folder / "drill.json").read_text())
         target = settings.targets[found["target"]]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         _log.warning("%s: a drill of a target that is not configured here was interrupted", folder.name)
         return
     try:
         with Scope() as scope:
             context = Context(settings, target, scope)
             context.evidence.append(DRILL, _interrupted(found, context).as_json())
-    except PraError as error:
+    except (PraError, OSError, LookupError, TypeError, ValueError) as error:
         _log.error("the interrupted drill of %s could not be recorded: %s", target.name, error)
 
 

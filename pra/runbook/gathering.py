@@ -77,7 +77,7 @@ class _Gathering:
     opening: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, target: Target) -> TargetFacts:
-        """What the first repository says that answers; else what is remembered."""
+        """What the first repository says that knows anything; else what is remembered."""
         try:
             keyring = load_keyring(self.settings.signing, self.settings.state_dir)
         except PraError as error:
@@ -90,7 +90,8 @@ class _Gathering:
             found: list[tuple[Fact, ...]] = []
             complaints = self._read(target, name, keyring, found)
             problems += complaints
-            if found:
+            # One that was named anew holds no evidence yet: that is no word about the past.
+            if found and found[-1]:
                 return summarise(self._sound(found[-1]), problem="; ".join(problems))
         return self._remembered(target, keyring, "; ".join(problems))
 

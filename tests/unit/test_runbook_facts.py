@@ -126,6 +126,14 @@ def test_another_copy_is_read_where_the_first_is_gone(past: Past) -> None:
     assert "near" in found.targets["db"].problem
 
 
+def test_a_repository_that_was_named_anew_says_nothing_of_the_past(past: Past) -> None:
+    (past.home / "near").rename(past.home / "gone")
+    (past.home / "near").mkdir(mode=0o700)
+    found = facts_of(past).targets["db"]
+    assert found.proofs["far"].at == NOW - 9 * DAY
+    assert (found.remembered, found.problem) == (False, "")
+
+
 def test_what_was_read_once_is_remembered_when_everything_is_gone(past: Past) -> None:
     before = facts_of(past)
     for name in ("near", "far"):
