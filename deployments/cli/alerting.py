@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from deployments.cli.session import Session
 from deployments.cli.signals import Stopped
-from pra.drill.record import DrillRecord
 from pra.errors import BusyError, Interrupted, PraError, UsageError
-from pra.evidence_record import Head
 from pra.model import Status, Verdict
-from pra.procedures.backup import BackupReport
-from pra.procedures.judging import VerifyReport
-from pra.procedures.loadtest import LoadTestReport
-from pra.procedures.scrub import ScrubReport, scrub_hint, scrub_sentence
+
+if TYPE_CHECKING:  # every command loads this module, and no command needs all of these
+    from pra.drill.record import DrillRecord
+    from pra.evidence_record import Head
+    from pra.procedures.backup import BackupReport
+    from pra.procedures.judging import VerifyReport
+    from pra.procedures.loadtest import LoadTestReport
+    from pra.procedures.scrub import ScrubReport
 
 
 @contextmanager
@@ -79,6 +82,8 @@ def tell_proof(session: Session, what: str, done: VerifyReport) -> None:
 
 def tell_scrub(session: Session, done: ScrubReport) -> None:
     """Alert when stored bytes are damaged, or could not be read."""
+    from pra.procedures.scrub import scrub_hint, scrub_sentence
+
     if done.verdict is not Verdict.PASS:
         error = PraError(scrub_sentence(done), op="scrub", hint=scrub_hint(done))
         tell(session, "scrub", done.target, error, critical=done.verdict is Verdict.FAIL)
