@@ -58,6 +58,9 @@ __all__ = [
     "retention_facts",
 ]
 
+_READ_BACK = 4
+"""Objects that are read back at a time: one alone leaves processors and a far repository idle."""
+
 
 class Catalog:
     """What one repository holds of one target.
@@ -152,9 +155,7 @@ class Catalog:
             manifest.physical,
         ):
             raise IntegrityError("the signed manifest is not the one given", op="commit backup")
-        for stored in signed.objects:
-            with self.open_object(backup_id, stored.name) as source:
-                verify_stored(source, stored)
+        side_by_side(lambda stored: self._read_back(backup_id, stored), signed.objects, _READ_BACK)
         missing_parents = set(signed.parents) - self.committed() if signed.parents else set()
         if missing_parents:
             raise IntegrityError(
@@ -186,6 +187,10 @@ class Catalog:
                 f"the manifest of {backup_id} in {self.storage.name} reads back differently",
                 op="commit backup",
             )
+
+    def _read_back(self, backup_id: str, stored: StoredObject) -> None:
+        with self.open_object(backup_id, stored.name) as source:
+            verify_stored(source, stored)
 
     def copy_from(
         self, other: Catalog, backup_id: str, staging: Path, retain_until: datetime | None = None
