@@ -17,7 +17,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -27,7 +27,7 @@ from pra.engines.beside import Channel, error_document
 from pra.engines.tarstream import Member, MemberType, padded, read_member
 from pra.errors import IntegrityError, PraError, StorageError
 from pra.model import StoredObject
-from pra.storage.unsealing import unseal
+from pra.storage.unsealing import unseal_pieces
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -70,17 +70,17 @@ class Unpacker:
             DecryptError: No identity opens them. StorageError: They cannot be read.
             SpaceError, StorageError: They cannot be written.
         """
-        with unseal(raw, stored, identities=self._identities) as plain:
+        with unseal_pieces(raw, stored, identities=self._identities) as plain:
             if volume is None:
                 self._keep(plain, stored.name.removesuffix(".age").removesuffix(".zst"))
             else:
                 _Volume(self._places, self._root_of(volume), plain).extract()
 
-    def _keep(self, plain: BinaryIO, name: str) -> None:
+    def _keep(self, plain: Iterable[bytes], name: str) -> None:
         with disk_errors(_OP, self._places.extras):
             sink = (self._places.extras / name).open("xb")
         with sink:
-            while chunk := plain.read(_CHUNK):
+            for chunk in plain:
                 with disk_errors(_OP, self._places.extras):
                     sink.write(chunk)
             with disk_errors(_OP, self._places.extras):
@@ -95,14 +95,12 @@ class Unpacker:
 class _Volume:
     """One volume on its way into a directory."""
 
-    def __init__(self, places: Places, root: Path, plain: BinaryIO) -> None:
+    def __init__(self, places: Places, root: Path, plain: Iterator[bytes]) -> None:
         self._places = places
         self._root = root
         self._plain = plain
         self._known: set[str] = {"."}
-        self._buffer = bytearray(_CHUNK)
-        self._view = memoryview(self._buffer)
-        self._rest = self._view[:0]
+        self._rest = memoryview(b"")
 
     def extract(self) -> None:
         while (member := read_member(self._take)) is not None:
@@ -183,16 +181,15 @@ class _Volume:
         return bytes(taken)
 
     def _next(self, size: int) -> memoryview:
-        """At most ``size`` bytes, at least one. They are overwritten by the next call."""
+        """At most ``size`` bytes, at least one."""
         if not self._rest and not self._fill():
             raise IntegrityError("a volume ends before its tar archive does", op=_OP)
         piece, self._rest = self._rest[:size], self._rest[size:]
         return piece
 
     def _fill(self) -> bool:
-        count = self._plain.readinto(self._buffer)  # type: ignore[attr-defined]  # unseal() yields a BufferedReader
-        self._rest = self._view[:count]
-        return bool(count)
+        self._rest = memoryview(next(self._plain, b""))
+        return bool(self._rest)
 
 
 def _check_name(name: str) -> None:

@@ -44,23 +44,45 @@ def unseal(source: BinaryIO, expected: StoredObject, *, identities: Sequence[str
         DecryptError: While reading: they are, and no identity opens them.
         StorageError: While reading: the source failed.
     """
+    with (
+        unseal_pieces(source, expected, identities=identities) as pieces,
+        io.BufferedReader(_Plaintext(pieces), CHUNK) as plaintext,
+    ):
+        yield plaintext
+        pieces.wanted = not plaintext.closed
+
+
+@contextmanager
+def unseal_pieces(source: BinaryIO, expected: StoredObject, *, identities: Sequence[str]) -> Iterator[Pieces]:
+    """As `unseal`; yields the plaintext in pieces of at most 1 MiB, which are copied no more.
+
+    One thread decrypts, another decompresses, and whoever takes the pieces hashes: no step waits for
+    another, so that a single object keeps more than one processor busy.
+    """
     for text in identities:
         _check_identity(text)
-    queue = Handover(_DEPTH)
+    sealed, plain = Handover(_DEPTH), Handover(_DEPTH)
     stored = _Stored(source, expected)
-    thread = threading.Thread(
-        target=_unseal_into, args=(queue, stored, identities), name="unseal", daemon=True
-    )
-    thread.start()
+    threads = [
+        threading.Thread(target=target, args=args, name=name, daemon=True)
+        for name, target, args in (
+            ("decrypt", _unseal_into, (sealed, stored, identities)),
+            ("decompress", _decompress_into, (plain, sealed, expected.name)),
+        )
+    ]
+    for thread in threads:
+        thread.start()
     try:
-        with io.BufferedReader(_Plaintext(queue, expected), CHUNK) as plaintext:
-            yield plaintext
-            if not plaintext.closed:
-                while plaintext.read(CHUNK):
-                    pass
+        pieces = Pieces(plain, expected)
+        yield pieces
+        if pieces.wanted:
+            for _ in pieces:
+                pass
     finally:
-        queue.stop()
-        thread.join()
+        plain.stop()
+        sealed.stop()
+        for thread in threads:
+            thread.join()
 
 
 def verify_stored(source: BinaryIO, expected: StoredObject) -> None:
@@ -156,73 +178,96 @@ def _decrypt_into(queue: Handover, stored: _Stored, identities: Sequence[str]) -
     return None
 
 
-class _Plaintext(io.RawIOBase):
-    """Decompresses, hashes, and keeps the last chunk back until everything has been compared."""
+def _decompress_into(plain: Handover, sealed: Handover, name: str) -> None:
+    """Decompress into ``plain``; it ends only if ``sealed`` came to its end, and nothing lies behind."""
+    reader = zstandard.ZstdDecompressor().stream_reader(
+        cast("BinaryIO", sealed), read_size=CHUNK, read_across_frames=True
+    )
+    try:
+        try:
+            while piece := reader.read(CHUNK):
+                plain.put(piece)
+        except zstandard.ZstdError as error:
+            _take_rest(sealed)  # damage to the stored bytes is the better explanation
+            raise IntegrityError(f"{name} cannot be decompressed: {error}", op="unseal") from None
+        if _take_rest(sealed):
+            raise IntegrityError(f"{name} goes on after the end of its zstd frame", op="unseal")
+        plain.finish()
+    except Stopped:
+        plain.finish()
+    except BaseException as error:
+        plain.fail(error)
 
-    def __init__(self, queue: Handover, expected: StoredObject) -> None:
-        self._queue = queue
+
+def _take_rest(sealed: Handover) -> bool:
+    """Take what is left, which raises what the other thread found; whether there was anything."""
+    anything = False
+    while sealed.read():
+        anything = True
+    return anything
+
+
+class Pieces(Iterator[bytes]):
+    """The plaintext of one object, piece by piece; the last is kept back until all has been compared.
+
+    Attributes:
+        wanted: Read on to the end, for the comparison, where the taker stopped before.
+    """
+
+    def __init__(self, plain: Handover, expected: StoredObject) -> None:
+        self.wanted = True
+        self._plain = plain
         self._expected = expected
-        self._reader = zstandard.ZstdDecompressor().stream_reader(
-            cast("BinaryIO", queue), read_size=CHUNK, read_across_frames=True
-        )
         self._hash = hashlib.sha256()
         self._count = 0
-        self._now = memoryview(b"")
         self._next: bytes | None = None  # None: nothing was read yet
         self._failure: BaseException | None = None
+
+    def __next__(self) -> bytes:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            piece = self._advance()
+        except BaseException as error:
+            self._failure = error
+            raise
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def _advance(self) -> bytes:
+        piece = self._read() if self._next is None else self._next
+        self._next = self._read() if piece else b""
+        if not self._next:
+            expected = self._expected
+            size, sha256 = expected.plain_bytes, expected.plain_sha256
+            _compare("plain", expected.name, size, sha256, self._count, self._hash)
+        return piece
+
+    def _read(self) -> bytes:
+        piece = self._plain.read()
+        self._hash.update(piece)
+        self._count += len(piece)
+        return piece
+
+
+class _Plaintext(io.RawIOBase):
+    """Pieces as a file."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._now = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            if not self._now:
-                self._advance()
-        except BaseException as error:
-            self._failure = error
-            raise
+        self._now = self._now or memoryview(next(self._pieces, b""))
         target = memoryview(buffer).cast("B")
         size = min(len(target), len(self._now))
         target[:size] = self._now[:size]
         self._now = self._now[size:]
         return size
-
-    def _advance(self) -> None:
-        if self._next is None:
-            self._next = self._decompressed()
-        if self._next:
-            self._now = memoryview(self._next)
-            self._next = self._decompressed()
-        if not self._next:
-            self._compare()
-
-    def _decompressed(self) -> bytes:
-        try:
-            chunk = self._reader.read(CHUNK)
-        except zstandard.ZstdError as error:
-            self._finish_reading()  # damage to the stored bytes is the better explanation
-            fact = f"{self._expected.name} cannot be decompressed: {error}"
-            raise IntegrityError(fact, op="unseal") from None
-        self._hash.update(chunk)
-        self._count += len(chunk)
-        return chunk
-
-    def _compare(self) -> None:
-        if self._finish_reading():
-            raise IntegrityError(
-                f"{self._expected.name} goes on after the end of its zstd frame", op="unseal"
-            )
-        expected = self._expected
-        _compare("plain", expected.name, expected.plain_bytes, expected.plain_sha256, self._count, self._hash)
-
-    def _finish_reading(self) -> bool:
-        """Take what is left, which raises what the other thread found; whether there was anything."""
-        anything = False
-        while self._queue.read():
-            anything = True
-        return anything
 
 
 _KEY_HINT = (
