@@ -88,7 +88,8 @@ def own_peak_mb(pid: int) -> float:
 
 
 def shell(argv: str, env: dict[str, str]) -> float:
-    """Wall seconds of a pipeline, which must succeed."""
+    """Wall seconds of a pipeline, which must succeed. What others left to be written is written before."""
+    os.sync()
     start = time.monotonic()
     subprocess.run(["bash", "-o", "pipefail", "-c", argv], env={**os.environ, **env}, check=True)
     return time.monotonic() - start

@@ -88,6 +88,7 @@ class Bench:
         if digest:
             env |= {f"PRA_TARGETS__{name}__PHYSICAL__DIGEST_EVERY": "1s" for name in ("NEAR", "FAR")}
         out = self.home / "out.json"
+        os.sync()  # what the step before left to be written is no cost of this one
         start, peak, done, status = time.monotonic(), 0.0, 0, 0
         with out.open("wb") as sink:
             process = subprocess.Popen(
