@@ -14,9 +14,8 @@ from uuid import UUID
 import pytest
 
 from pra.drill.record import INTERRUPTED
-from pra.postgres.sandbox import sandbox_root
 from pra.procedures import drill
-from tests.cluster.test_drill_killed import SHORT, has_come_to, wait_until_alone
+from tests.cluster.test_drill_killed import SHORT, has_come_to, wait_until_alone, wait_until_swept
 from tests.fix_browser import Orchestra, orchestra
 from tests.fix_drill import keys_of, rehearsals
 from tests.fix_world import World
@@ -53,15 +52,6 @@ def kept(world: World) -> dict[str, str]:
 
 
 WATCHED = ("near/.lock", "near/_status/")
-
-
-def wait_until_swept(world: World, folder: Path) -> None:
-    """What it was just starting may hold its lock for a moment longer."""
-    root = sandbox_root(world.settings.sandbox.dir, world.settings.state_dir)
-    deadline = time.monotonic() + 60
-    while folder.exists():
-        assert time.monotonic() < deadline, "its lock is still held"
-        drill.clean_up(world.settings, root)
 
 
 def test_a_run_killed_while_it_waits_for_approval_leaves_nothing(
