@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
 
 from pra.errors import BusyError, PostgresError
+from pra.limited import TimedOut, within
 from pra.postgres.connect import Connection, Server, one_value, postgres_errors
 
 _OP = "lock target"
+_UNLOCK_SECONDS = 5.0
 _IDLE_TIMEOUT = 140000
 """The first version with ``idle_session_timeout``."""
 
@@ -80,9 +83,15 @@ class TargetLock:
             )
 
     def release(self) -> None:
+        """Free once this returns, where the server answers: a session ends some time after its connection."""
         if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            connection, self._connection = self._connection, None
+            with suppress(psycopg.Error, TimedOut):
+                within(
+                    _UNLOCK_SECONDS,
+                    lambda: connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self._key]),
+                )
+            connection.close()
 
     @property
     def _key(self) -> int:

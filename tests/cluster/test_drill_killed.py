@@ -20,7 +20,7 @@ from tests.fix_world import World
 
 pytestmark = pytest.mark.timeout(300)
 QUICK = ("recover",)
-SHORT = ("inject", "detect", "report")
+SHORT = ("inject", "detect", "switch", "report")
 """Over within milliseconds: killed at once, and maybe in the next phase already."""
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import psycopg
 import pytest
 
 from pra.engines.logical import Report
@@ -15,6 +16,7 @@ from pra.postgres.connect import Server
 from pra.postgres.replication import hold_wal
 from pra.procedures import backup
 from pra.procedures.context import Context, exclusive
+from pra.procedures.target_lock import TargetLock
 from tests import fix_faults as after
 from tests.fix_cluster import Cluster
 from tests.fix_physical import SETTINGS, MakePhysical, bindir_of, world_of
@@ -138,6 +140,18 @@ def test_after_a_restart_the_lock_is_taken_again(held: World) -> None:
         with pytest.raises(BusyError):
             held.backup()
     assert held.backup().ok
+
+
+def test_a_lock_that_was_given_back_is_free_at_once(held: World) -> None:
+    """A session ends some time after its connection: whoever runs again at once would be told to wait."""
+    lock = TargetLock(Server.parse(held.cluster.dsn()), "db")
+    seen = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    with psycopg.connect(held.cluster.dsn(), autocommit=True) as other:
+        for _ in range(50):
+            lock.take()
+            assert other.execute(seen).fetchone() == (1,)
+            lock.release()
+            assert other.execute(seen).fetchone() == (0,)
 
 
 def test_whoever_took_the_lock_meanwhile_keeps_it(held: World) -> None:
