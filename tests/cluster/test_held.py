@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -147,11 +150,15 @@ def test_a_lock_that_was_given_back_is_free_at_once(held: World) -> None:
     lock = TargetLock(Server.parse(held.cluster.dsn()), "db")
     seen = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     with psycopg.connect(held.cluster.dsn(), autocommit=True) as other:
-        for _ in range(50):
-            lock.take()
-            assert other.execute(seen).fetchone() == (1,)
-            lock.release()
-            assert other.execute(seen).fetchone() == (0,)
+        lock.take()
+        held_by = other.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+        assert held_by is not None
+        os.kill(held_by[0], signal.SIGSTOP)  # as slow as a busy server may be
+        timer = threading.Timer(0.5, os.kill, (held_by[0], signal.SIGCONT))
+        timer.start()
+        lock.release()
+        assert other.execute(seen).fetchone() == (0,)
+        timer.join()
 
 
 def test_whoever_took_the_lock_meanwhile_keeps_it(held: World) -> None:
