@@ -86,12 +86,14 @@ class TargetLock:
         """Free once this returns, where the server answers: a session ends some time after its connection."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            with suppress(psycopg.Error, TimedOut):
-                within(
-                    _UNLOCK_SECONDS,
-                    lambda: connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self._key]),
-                )
-            connection.close()
+            try:
+                with suppress(psycopg.Error, TimedOut):
+                    within(
+                        _UNLOCK_SECONDS,
+                        lambda: connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self._key]),
+                    )
+            finally:  # also where a signal ends the wait
+                connection.close()
 
     @property
     def _key(self) -> int:

@@ -214,7 +214,7 @@ def _documents(lines: Sequence[bytes]) -> Iterator[Any]:
             yield from found[::2]
             return
     except ValueError:
-        pass
+        pass  # one of them is none: each for itself, then
     for line in lines:
         try:
             yield json.loads(line)
@@ -304,7 +304,9 @@ def _ahead(
         while under_way:
             yield under_way.popleft()
     finally:  # who reads no further waits for no more than what is being read
-        pool.shutdown(wait=False, cancel_futures=True)
+        for _, coming in under_way:
+            for _, future in coming:
+                future.cancel()
 
 
 def _day(
